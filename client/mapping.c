@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Address space for one pool. */
+
+#include "mapping.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "base/cleanup.h"
+#include "unit.h"
+
+static void *reserve(void *at, uint64_t size, int flags)
+{
+        void *p = mmap(at, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
+
+        return p == MAP_FAILED ? NULL : p;
+}
+
+static int reserve_aligned(Mapping *m, uint64_t size)
+{
+        uint64_t room, head;
+        uint8_t *p;
+
+        if (__builtin_add_overflow(size, UNIT_SIZE, &room) || room > PTRDIFF_MAX)
+                return -ENOMEM;
+        p = reserve(NULL, room, 0);
+        if (!p)
+                return -errno;
+
+        head = -(uintptr_t)p & (UNIT_SIZE - 1);
+        if (head > 0)
+                (void)munmap(p, head);
+        (void)munmap(p + head + size, UNIT_SIZE - head);
+
+        m->base = p + head;
+        m->reserved = size;
+        return 0;
+}
+
+int mapping_reserve(Mapping *m, uint64_t want, uint64_t need)
+{
+        int r;
+
+        assert(need > 0 && need % UNIT_SIZE == 0 && want % UNIT_SIZE == 0);
+        *m = (Mapping){.fd = -EBADF};
+        if (want < need)
+                want = need;
+        for (;;) {
+                r = reserve_aligned(m, want);
+                if (r != -ENOMEM || want == need)
+                        break;
+                want = want / 2 / UNIT_SIZE * UNIT_SIZE;
+                if (want < need)
+                        want = need;
+        }
+        if (r < 0)
+                return r;
+        /* Without it a child could find its own malloc where the parent's pool is. Not fatal: mapping_forked(). */
+        (void)madvise(m->base, m->reserved, MADV_DONTFORK);
+        return 0;
+}
+
+/* Put back the reservation over what may be half done. */
+static void unmap_file(Mapping *m, uint64_t from, uint64_t to)
+{
+        (void)reserve(m->base + from, to - from, MAP_FIXED);
+        (void)madvise(m->base + from, to - from, MADV_DONTFORK);
+}
+
+int mapping_extend(Mapping *m, uint64_t length)
+{
+        uint64_t more;
+        int r;
+
+        if (length <= m->mapped)
+                return 0;
+        if (length > m->reserved)
+                return -ENOMEM;
+        more = length - m->mapped;
+        if (mmap(m->base + m->mapped, more, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, m->fd,
+                    (off_t)m->mapped) == MAP_FAILED) {
+                r = -errno;
+                unmap_file(m, m->mapped, length);
+                return r;
+        }
+        if (madvise(m->base + m->mapped, more, MADV_DONTFORK) < 0) {
+                r = -errno;
+                unmap_file(m, m->mapped, length);
+                return r;
+        }
+        m->mapped = length;
+        return 0;
+}
+
+int mapping_attach(Mapping *m, int fd, uint64_t length)
+{
+        assert(m->base && m->fd < 0);
+        m->fd = fd;
+        return mapping_extend(m, length);
+}
+
+void mapping_forked(Mapping *m)
+{
+        m->fd = safe_close(m->fd);
+        if (m->base)
+                (void)reserve(m->base, m->reserved, MAP_FIXED_NOREPLACE);
+}
+
+void mapping_deinit(Mapping *m)
+{
+        m->fd = safe_close(m->fd);
+        if (m->base)
+                (void)munmap(m->base, m->reserved);
+        *m = (Mapping){.fd = -EBADF};
+}

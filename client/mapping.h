@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+/*
+ * One reservation of address space for as much as a pool may ever grow to, aligned to 2 MiB so that huge pages fit,
+ * and the pool's file mapped at its start. The file is mapped once and extended in place: addresses never change,
+ * and the kernel keeps one mapping however many blocks there are.
+ *
+ * Children do not inherit any of it. Whoever calls mapping_attach() or mapping_extend() keeps fork() out meanwhile:
+ * there is a moment between mmap() and madvise() in which a child would.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct Mapping {
+        uint8_t *base;
+        uint64_t reserved; /* bytes of address space */
+        uint64_t mapped;   /* bytes of the file that are mapped */
+        int fd;
+} Mapping;
+
+/*
+ * Reserve `want` bytes, or half of that and so on, but not less than `need`. Both are multiples of 2 MiB and not 0.
+ * Returns 0, -ENOMEM, or another negative errno of mmap().
+ */
+int mapping_reserve(Mapping *m, uint64_t want, uint64_t need);
+
+/* Map the first `length` bytes of the file. Owns `fd` from the call on, also when it fails. */
+int mapping_attach(Mapping *m, int fd, uint64_t length);
+
+/* The file has grown to `length`: map the rest too. Nothing happens when it is not longer. */
+int mapping_extend(Mapping *m, uint64_t length);
+
+/*
+ * In a child: close the descriptor and put a reservation that cannot be touched where the memory was, so that nothing
+ * else is ever placed there and stale pointers fault instead of reading something else.
+ */
+void mapping_forked(Mapping *m);
+
+/* Unmap and close; takes one that was never reserved, if zeroed with fd -EBADF. */
+void mapping_deinit(Mapping *m);

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef PMBROKER_H
+#define PMBROKER_H
+
+/*
+ * libpmbroker: volatile memory pools with a limit that the kernel holds.
+ *
+ *     struct pmb_client *client;
+ *     struct pmb_pool *pool;
+ *
+ *     if (pmb_client_connect(NULL, 0, &client) < 0)
+ *             ...
+ *     if (pmb_pool_create(client, &(struct pmb_pool_options){ .size = 32 << 20 }, &pool) < 0)
+ *             ...
+ *     char *p = pmb_malloc(pool, 512);
+ *     ...
+ *     pmb_free(pool, p);
+ *     pmb_pool_close(pool);
+ *     pmb_client_unref(client);
+ *
+ * Conventions. Functions that return int return 0 (or a count) on success and a negative errno on failure, and set
+ * their ret_ parameters only on success. The allocation functions behave as their C17 and POSIX namesakes and set
+ * errno. All sizes are bytes. Unless said otherwise every function may be called by any thread at any time; a
+ * function that frees an object (pmb_pool_close, the last pmb_client_unref) must be the last use of it. Nothing is
+ * printed, no signal handler is installed, the application's malloc is not touched.
+ *
+ * Memory that runs out is always NULL with errno ENOMEM, never a signal; pmb_pool_explain() says why. The only thing
+ * that makes pool memory raise SIGBUS is a revocation by an administrator.
+ *
+ * fork: the memory belongs to the process that created the pool. In a child the pool is dead: allocation returns
+ * NULL with errno ESTALE, pmb_free() does nothing, closing is safe, touching a block raises SIGSEGV.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define PMB_MALLOC_LIKE(...) __attribute__((__malloc__, __warn_unused_result__, __alloc_size__(__VA_ARGS__)))
+#define PMB_WARN_UNUSED      __attribute__((__warn_unused_result__))
+#else
+#define PMB_MALLOC_LIKE(...)
+#define PMB_WARN_UNUSED
+#endif
+
+/* The library's version; pmb_version() tells that of the library that is loaded. */
+#define PMB_VERSION_MAJOR 0
+#define PMB_VERSION_MINOR 1
+#define PMB_VERSION_PATCH 0
+
+/* Where the daemon listens unless told otherwise. */
+#define PMB_DEFAULT_SOCKET "/run/pmbroker/pmbroker.sock"
+
+/* What pools are made of: sizes are multiples of this many bytes. */
+#define PMB_UNIT ((uint64_t)2 << 20)
+
+struct pmb_client; /* a connection to the daemon */
+struct pmb_pool;   /* one pool of memory and the heap on it */
+
+/* "0.1.0"; a static string. */
+const char *pmb_version(void);
+
+/* ------------------------------------------------------------------------------------------------ client */
+
+enum {
+        /* No thread of the library's own: the application watches pmb_client_fd() and calls pmb_client_dispatch(). */
+        PMB_CLIENT_NO_THREAD = 1u << 0,
+};
+
+/**
+ * pmb_client_connect - connect to the daemon
+ * @socket_path: NULL for $PMBROKER_SOCKET or, without it, PMB_DEFAULT_SOCKET
+ * @flags: 0 or PMB_CLIENT_NO_THREAD
+ * @ret: the client, with one reference, to be given up by pmb_client_unref()
+ *
+ * The connection is made again by itself when the daemon was restarted; pools live on meanwhile.
+ *
+ * Returns 0 or: -ENOENT, -ECONNREFUSED (no daemon there), -EACCES, -EPROTONOSUPPORT (the daemon speaks another
+ * version), -EUSERS (too many sessions), -EINVAL (unknown flag, path too long), -ENOMEM, -EMFILE.
+ */
+int pmb_client_connect(const char *socket_path, unsigned flags, struct pmb_client **ret) PMB_WARN_UNUSED;
+
+/**
+ * pmb_client_ref, pmb_client_unref - count references
+ *
+ * A pool holds a reference on its client. The last unref closes the connection. Both take NULL; ref returns its
+ * argument, unref returns NULL.
+ */
+struct pmb_client *pmb_client_ref(struct pmb_client *client);
+struct pmb_client *pmb_client_unref(struct pmb_client *client);
+
+/**
+ * pmb_client_fd - the descriptor to poll for POLLIN in a PMB_CLIENT_NO_THREAD client
+ *
+ * It belongs to the client, never read from it. It stays the same over reconnects. -EINVAL for a client with a thread.
+ */
+int pmb_client_fd(struct pmb_client *client);
+
+/**
+ * pmb_client_dispatch - handle what the daemon has sent
+ *
+ * Only for PMB_CLIENT_NO_THREAD clients; does not block for events. Returns the number of events handled or a negative errno.
+ */
+int pmb_client_dispatch(struct pmb_client *client);
+
+/* -------------------------------------------------------------------------------------------------- pool */
+
+/* How a pool shall be. Zero fields mean the default. */
+struct pmb_pool_options {
+        uint64_t size;     /* bytes at first, rounded up to PMB_UNIT; required */
+        uint64_t max_size; /* bytes that it may ever grow to (address space is reserved for it, no memory); default:
+                              8 times size and at least 1 GiB */
+        const char *store; /* name of a store; default: any that is permitted, the emptiest first */
+        const char *name;  /* a label for lists: [a-z0-9._-]{1,32} */
+        uint64_t flags;    /* PMB_POOL_RAW or 0 */
+};
+
+enum {
+        /* No heap: the program manages the memory at pmb_pool_base() itself. The allocation functions fail with
+         * EINVAL. The backed units are 0 .. size / PMB_UNIT - 1 until pmb_pool_give_back() is used. */
+        PMB_POOL_RAW = 1u << 0,
+};
+
+/**
+ * pmb_pool_create - get a pool from the daemon, map it and make a heap on it
+ * @options: not NULL; copied
+ * @ret: the pool, to be given up by pmb_pool_close()
+ *
+ * Returns 0 or: -EDQUOT (the tenant's quota: pmb_client_explain() has the numbers), -ENOSPC (the store is full),
+ * -ENODEV (the store is not served), -ENOENT (no such store), -EACCES (no tenant for this process), -EINVAL, -EAGAIN
+ * (the daemon is busy with itself: try again), -ENOMEM, -EMFILE, -ENOTCONN (the daemon is away), -ETIMEDOUT.
+ */
+int pmb_pool_create(struct pmb_client *client, const struct pmb_pool_options *options, struct pmb_pool **ret)
+        PMB_WARN_UNUSED;
+
+/**
+ * pmb_pool_close - give the pool back
+ *
+ * All its memory is gone from the address space when this returns, blocks that are still allocated included. Other
+ * threads must not be using the pool. NULL is allowed. Returns NULL.
+ */
+struct pmb_pool *pmb_pool_close(struct pmb_pool *pool);
+
+/**
+ * pmb_pool_resize - grow or shrink the pool
+ * @size: bytes, rounded up to PMB_UNIT
+ *
+ * Growing asks the daemon. Shrinking gives back whole units that hold no live data, as many as there are, down to
+ * @size. Nothing moves and nothing that is allocated is lost.
+ *
+ * Returns 0 when @size was reached; -EBUSY when only some (or no) units could be given back (pmb_pool_info() tells
+ * the size that was reached), -EDQUOT, -ENOSPC, -EINVAL (0, or a raw pool is to shrink), -EAGAIN, -ENOTCONN,
+ * -ESTALE (the pool is dead or revoked).
+ */
+int pmb_pool_resize(struct pmb_pool *pool, uint64_t size);
+
+/**
+ * pmb_pool_trim - give back every 2 MiB unit that holds nothing, but for @keep bytes
+ *
+ * Returns the number of bytes given back, or a negative errno as for
+ * pmb_pool_resize(). At least one unit always stays.
+ */
+int64_t pmb_pool_trim(struct pmb_pool *pool, uint64_t keep);
+
+/**
+ * pmb_pool_give_back - a raw pool's way to shrink: give back @count units from unit @first on
+ *
+ * Their content is lost; touching them afterwards may raise SIGBUS until they are backed again: growing backs the
+ * lowest unbacked units first. Returns 0 or a negative errno (-EINVAL: not a raw pool, or not backed).
+ */
+int pmb_pool_give_back(struct pmb_pool *pool, uint32_t first, uint32_t count);
+
+/* What a pool is. Strings live as long as the pool. */
+struct pmb_pool_info {
+        uint64_t id; /* as pmbrokerctl prints it, in hexadecimal */
+        uint64_t size;
+        uint64_t max_size;
+        uint64_t page_size; /* bytes, of the memory behind it: 4096 or 2 MiB */
+        const char *store;
+        const char *tenant;
+        const char *name; /* "" when there is none */
+};
+
+/* Fill *ret. Returns 0, or -ESTALE for a pool that is dead or revoked (filled nevertheless). */
+int pmb_pool_info(struct pmb_pool *pool, struct pmb_pool_info *ret);
+
+/* Figures of a pool; each is exact at some moment during the call. */
+struct pmb_pool_stats {
+        uint64_t size;         /* bytes backed: the limit */
+        uint64_t allocated;    /* bytes in live blocks, as usable sizes */
+        uint64_t free;         /* bytes that no live block needs, in whatever shape */
+        uint64_t largest_free; /* the largest contiguous range outside the heap */
+        uint64_t refusals;     /* allocations that returned NULL */
+        uint64_t given_back;   /* bytes returned to the daemon so far */
+};
+
+int pmb_pool_stats(struct pmb_pool *pool, struct pmb_pool_stats *ret);
+
+/* Start of the mapping; blocks and units are relative to it. 2 MiB aligned. */
+void *pmb_pool_base(struct pmb_pool *pool);
+
+/**
+ * pmb_pool_of - the pool that @ptr points into, or NULL
+ *
+ * Any address inside the pool's reserved range counts, allocated or not.
+ */
+struct pmb_pool *pmb_pool_of(const void *ptr);
+
+/**
+ * pmb_pool_explain - why the last allocation or resize of this pool was refused, in one sentence with numbers
+ * @buf: receives the sentence, always terminated when @size > 0
+ *
+ * "" when nothing was ever refused. Returns the length that the whole sentence has, as snprintf does.
+ */
+int pmb_pool_explain(struct pmb_pool *pool, char *buf, size_t size);
+
+/* The same for the last refused request of the client that no pool stands for (pmb_pool_create). */
+int pmb_client_explain(struct pmb_client *client, char *buf, size_t size);
+
+/* -------------------------------------------------------------------------------------------- allocation */
+
+/**
+ * pmb_malloc, pmb_calloc, pmb_realloc, pmb_free, pmb_aligned_alloc, pmb_posix_memalign, pmb_usable_size
+ *
+ * As the C17 and POSIX functions without the prefix, in @pool. Size 0 gives a unique pointer that may be freed.
+ * errno on failure: ENOMEM (the pool is full), ESTALE (dead after fork, or revoked), EINVAL (raw pool, alignment).
+ * pmb_realloc(pool, NULL, n) allocates; pmb_realloc(pool, p, 0) frees and returns a minimal block as jemalloc does.
+ * pmb_free(NULL, ptr) finds the pool by the address. pmb_free keeps errno. Passing a pointer that is not a live block of the pool is
+ * undefined, as in C.
+ */
+void *pmb_malloc(struct pmb_pool *pool, size_t size) PMB_MALLOC_LIKE(2);
+void *pmb_calloc(struct pmb_pool *pool, size_t n, size_t size) PMB_MALLOC_LIKE(2, 3);
+void *pmb_realloc(struct pmb_pool *pool, void *ptr, size_t size) PMB_WARN_UNUSED;
+void pmb_free(struct pmb_pool *pool, void *ptr);
+void *pmb_aligned_alloc(struct pmb_pool *pool, size_t alignment, size_t size) PMB_MALLOC_LIKE(3);
+int pmb_posix_memalign(struct pmb_pool *pool, void **ret, size_t alignment, size_t size);
+size_t pmb_usable_size(struct pmb_pool *pool, const void *ptr);
+
+/* ------------------------------------------------------------------------------------------------ events */
+
+enum pmb_event_type {
+        PMB_EVENT_RESIZED = 1,     /* an administrator changed the size; info tells the new one */
+        PMB_EVENT_RECLAIM = 2,     /* units were asked for; the library has given back what was free */
+        PMB_EVENT_REVOKED = 3,     /* the memory is gone; allocation fails with ESTALE */
+        PMB_EVENT_RECONNECTED = 4, /* the daemon was restarted and has resumed the pools */
+};
+
+struct pmb_event {
+        enum pmb_event_type type;
+        struct pmb_pool *pool; /* NULL for RECONNECTED */
+        uint64_t size;         /* of the pool, after the event */
+};
+
+/**
+ * pmb_client_set_handler - be told what happened
+ * @handler: NULL for none; called by the library's thread, or within pmb_client_dispatch(). It may allocate and free
+ *           but must not close a pool or wait for the daemon.
+ */
+void pmb_client_set_handler(struct pmb_client *client,
+        void (*handler)(const struct pmb_event *event, void *userdata), void *userdata);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

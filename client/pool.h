@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+/*
+ * A pool: the mapping, the arena on it, and what the daemon has said about it.
+ *
+ * Locks, from the outside in: `change_lock` (one change of size at a time; held while the daemon works), the lock of
+ * the connection, the lock of the arena. The heap knows only the last.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "arena.h"
+#include "base/list.h"
+#include "connection.h"
+#include "mapping.h"
+#include "pmbroker.h"
+#include "proto/result.h"
+#include "proto/wire.h"
+
+/* Why the last allocation failed; the figures are those of that moment. */
+typedef struct HeapFull {
+        uint64_t asked;     /* bytes; 0: nothing failed since the last refusal of the daemon */
+        uint64_t size;      /* of the pool */
+        uint64_t taken;     /* by live blocks, after all that was dirty was handed back */
+        uint64_t largest;   /* free range */
+} HeapFull;
+
+/* What somebody has to do about the pool, outside of locks. */
+enum {
+        POOL_RESIZED = 1u << 0,
+        POOL_RECLAIM = 1u << 1,
+        POOL_REVOKED = 1u << 2,
+};
+
+struct pmb_pool {
+        Arena arena;
+        Mapping mapping; /* under the lock of the connection, where it changes */
+        struct pmb_client *client;
+
+        /* The errno of allocations: 0, EINVAL in a raw pool, ESTALE when revoked or in a child. */
+        atomic_int refuse;
+        bool raw;
+        atomic_bool dead; /* in a child */
+        atomic_bool closing;
+
+        uint64_t id;
+        uint64_t max_size;
+        uint64_t page_size;
+        char store[WIRE_STRING_MAX + 1];
+        char tenant[WIRE_STRING_MAX + 1];
+        char name[WIRE_STRING_MAX + 1];
+
+        /* Under the lock of the connection, and atomic for those who only look. */
+        List pool_link;
+        unsigned pins; /* the dispatcher is at it: closing waits */
+        unsigned todo;
+        uint64_t reclaim_target;
+        _Atomic uint64_t size; /* as the daemon last said */
+        _Atomic uint64_t length;
+
+        pthread_mutex_t change_lock;
+        atomic_uint_fast64_t n_refusals;
+        atomic_uint_fast64_t given_back;
+
+        pthread_mutex_t refusal_lock;
+        Refusal refusal; /* the daemon's last one */
+        HeapFull full;
+};
+
+/*
+ * Make a pool without memory: reserve `max_size` bytes of addresses, or less, but not less than `size`. `client` may
+ * be NULL, then the pool is never known to a daemon; otherwise it takes a reference. Returns 0 or a negative errno.
+ */
+int pool_new(struct pmb_client *client, uint64_t size, uint64_t max_size, bool raw, struct pmb_pool **ret);
+
+/* Release it here; says nothing to the daemon. Returns NULL. */
+struct pmb_pool *pool_free(struct pmb_pool *pool);
+
+/* Give it its memory: a file of `length` bytes of which the first `size` are backed. Owns `fd`. */
+int pool_attach(struct pmb_pool *pool, int fd, uint64_t size, uint64_t length);
+
+/* The daemon has said how large the pool is now. Lock of the connection held, if there is one. */
+void pool_told_size(struct pmb_pool *pool, uint64_t size, uint64_t length);
+
+/* The memory is gone for good. */
+void pool_revoke(struct pmb_pool *pool);
+
+/* Remember why the daemon refused. Takes a refusal that is none. */
+void pool_note_refusal(struct pmb_pool *pool, const Refusal *refusal);
+
+/* Give back free units until the size is `target`, as far as there are any. Returns the bytes given back or an errno. */
+int64_t pool_give_back_to(struct pmb_pool *pool, uint64_t target);
+
+/* Ask again about units whose giving back was never answered. */
+void pool_settle(struct pmb_pool *pool);
+
+/* In a child. */
+void pool_forked(struct pmb_pool *pool);

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Two bits for each unit, and the set of free ranges. */
+
+#include "unit.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WORD 64
+
+static bool bit_get(const uint64_t *map, uint32_t i)
+{
+        return map[i / WORD] >> (i % WORD) & 1;
+}
+
+static void bit_set(uint64_t *map, uint32_t i, bool value)
+{
+        uint64_t bit = UINT64_C(1) << (i % WORD);
+
+        map[i / WORD] = value ? map[i / WORD] | bit : map[i / WORD] & ~bit;
+}
+
+int units_init(Units *u, uint64_t origin, uint32_t max, bool raw)
+{
+        size_t words = (size_t)max / WORD + 1;
+        uint64_t *maps = calloc(2 * words, sizeof(*maps));
+
+        if (!maps)
+                return -ENOMEM;
+        *u = (Units){
+                .origin = origin,
+                .max = max,
+                .raw = raw,
+                .backed = maps,
+                .giving = maps + words,
+        };
+        ranges_init(&u->free);
+        return 0;
+}
+
+void units_deinit(Units *u)
+{
+        ranges_deinit(&u->free);
+        free(u->backed);
+        *u = (Units){};
+}
+
+/* Back the `count` lowest units below `end` that are not; units being given back count as backed. */
+static void back_lowest(Units *u, uint32_t count, uint32_t end)
+{
+        for (uint32_t i = 0; i < end && count > 0; i++) {
+                /* Skip whole words of what is backed: pools are large and mostly whole. */
+                if (i % WORD == 0 && (u->backed[i / WORD] | u->giving[i / WORD]) == UINT64_MAX) {
+                        i += WORD - 1;
+                        continue;
+                }
+                if (bit_get(u->backed, i) || bit_get(u->giving, i))
+                        continue;
+                /* Without memory for the node the unit waits for the next word from the daemon. */
+                if (!u->raw && ranges_put(&u->free, i * UNIT_SIZE, UNIT_SIZE) < 0)
+                        return;
+                bit_set(u->backed, i, true);
+                u->n_backed++;
+                count--;
+        }
+}
+
+static uint32_t units_below(const Units *u, uint64_t length)
+{
+        uint64_t n = length / UNIT_SIZE;
+
+        return n < u->max ? (uint32_t)n : u->max;
+}
+
+void units_sync(Units *u, uint64_t size, uint64_t length)
+{
+        uint64_t want = size / UNIT_SIZE;
+        uint32_t end = units_below(u, length);
+
+        if (u->n_giving > 0 || want <= u->n_backed)
+                return;
+        want -= u->n_backed;
+        back_lowest(u, want < end ? (uint32_t)want : end, end);
+}
+
+unsigned units_begin_give(Units *u, uint32_t max_units, UnitSpan *spans, unsigned max_spans)
+{
+        uint64_t limit = UINT64_MAX;
+        unsigned n = 0;
+        const Range *r;
+
+        while (max_units > 0 && n < max_spans && (r = ranges_before(&u->free, limit))) {
+                uint64_t first = (r->start + UNIT_SIZE - 1) / UNIT_SIZE, end = (r->start + r->size) / UNIT_SIZE;
+
+                limit = r->start;
+                if (end <= first)
+                        continue;
+                if (end - first > max_units)
+                        first = end - max_units;
+                if (ranges_take_at(&u->free, first * UNIT_SIZE, (end - first) * UNIT_SIZE) < 0)
+                        break; /* no memory for the node: what there is so far will do */
+                spans[n++] = (UnitSpan){.first = (uint32_t)first, .count = (uint32_t)(end - first)};
+                max_units -= (uint32_t)(end - first);
+        }
+
+        for (unsigned i = 0; i < n; i++) {
+                for (uint32_t k = spans[i].first; k < spans[i].first + spans[i].count; k++) {
+                        assert(bit_get(u->backed, k));
+                        bit_set(u->backed, k, false);
+                        bit_set(u->giving, k, true);
+                }
+                u->n_backed -= spans[i].count;
+                u->n_giving += spans[i].count;
+        }
+        for (unsigned i = 0; i < n / 2; i++) {
+                UnitSpan swap = spans[i];
+
+                spans[i] = spans[n - 1 - i];
+                spans[n - 1 - i] = swap;
+        }
+        return n;
+}
+
+int units_begin_give_at(Units *u, UnitSpan span)
+{
+        uint32_t end;
+
+        if (span.count == 0 || __builtin_add_overflow(span.first, span.count, &end) || end > u->max)
+                return -EINVAL;
+        for (uint32_t i = span.first; i < end; i++)
+                if (!bit_get(u->backed, i))
+                        return -EINVAL;
+        for (uint32_t i = span.first; i < end; i++) {
+                bit_set(u->backed, i, false);
+                bit_set(u->giving, i, true);
+        }
+        u->n_backed -= span.count;
+        u->n_giving += span.count;
+        return 0;
+}
+
+unsigned units_giving(const Units *u, UnitSpan *spans, unsigned max_spans)
+{
+        unsigned n = 0;
+
+        for (uint32_t i = 0; u->n_giving > 0 && i < u->max; i++) {
+                if (i % WORD == 0 && u->giving[i / WORD] == 0) {
+                        i += WORD - 1;
+                        continue;
+                }
+                if (!bit_get(u->giving, i))
+                        continue;
+                if (n > 0 && spans[n - 1].first + spans[n - 1].count == i)
+                        spans[n - 1].count++;
+                else if (n < max_spans)
+                        spans[n++] = (UnitSpan){.first = i, .count = 1};
+                else
+                        break;
+        }
+        return n;
+}
+
+static void end_give(Units *u, const UnitSpan *spans, unsigned n)
+{
+        for (unsigned i = 0; i < n; i++)
+                for (uint32_t k = spans[i].first; k < spans[i].first + spans[i].count; k++) {
+                        assert(bit_get(u->giving, k));
+                        bit_set(u->giving, k, false);
+                        u->n_giving--;
+                }
+}
+
+void units_commit_give(Units *u, const UnitSpan *spans, unsigned n, uint64_t size, uint64_t length)
+{
+        uint64_t others = u->n_giving, want = size / UNIT_SIZE;
+        uint32_t end = units_below(u, length);
+
+        /*
+         * More backed than we know of: somebody has let the pool grow meanwhile. Whether the daemon did that before
+         * or after it took these units does not matter: either way it is the lowest of the other ones that remain.
+         */
+        for (unsigned i = 0; i < n; i++)
+                others -= spans[i].count;
+        if (others == 0 && want > u->n_backed) {
+                want -= u->n_backed;
+                back_lowest(u, want < end ? (uint32_t)want : end, end);
+        }
+        end_give(u, spans, n);
+}
+
+void units_abort_give(Units *u, const UnitSpan *spans, unsigned n)
+{
+        for (unsigned i = 0; i < n; i++) {
+                /* Without memory for the node they stay aside; the next attempt to give back includes them. */
+                if (!u->raw &&
+                        ranges_put(&u->free, spans[i].first * UNIT_SIZE, spans[i].count * UNIT_SIZE) < 0)
+                        continue;
+                end_give(u, &spans[i], 1);
+                for (uint32_t k = spans[i].first; k < spans[i].first + spans[i].count; k++)
+                        bit_set(u->backed, k, true);
+                u->n_backed += spans[i].count;
+        }
+}
+
+uint32_t units_count_free(const Units *u)
+{
+        uint64_t limit = UINT64_MAX, n = 0;
+        const Range *r;
+
+        while ((r = ranges_before(&u->free, limit))) {
+                uint64_t first = (r->start + UNIT_SIZE - 1) / UNIT_SIZE, end = (r->start + r->size) / UNIT_SIZE;
+
+                n += end > first ? end - first : 0;
+                limit = r->start;
+        }
+        return (uint32_t)n;
+}
+
+/* Handed out: not fresh any more. Tells whether it was. */
+static bool units_touch(Units *u, uint64_t offset, uint64_t size)
+{
+        bool fresh = offset >= u->fresh_from;
+
+        if (offset + size > u->fresh_from)
+                u->fresh_from = offset + size;
+        return fresh;
+}
+
+int units_take(Units *u, uint64_t size, uint64_t alignment, uint64_t *ret_offset, bool *ret_zero)
+{
+        int r = ranges_take(&u->free, size, alignment, u->origin, ret_offset);
+
+        if (r == 0)
+                *ret_zero = units_touch(u, *ret_offset, size);
+        return r;
+}
+
+int units_take_at(Units *u, uint64_t offset, uint64_t size, bool *ret_zero)
+{
+        int r = ranges_take_at(&u->free, offset, size);
+
+        if (r == 0)
+                *ret_zero = units_touch(u, offset, size);
+        return r;
+}
+
+int units_put(Units *u, uint64_t offset, uint64_t size)
+{
+        return ranges_put(&u->free, offset, size);
+}

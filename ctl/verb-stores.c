@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* pmbrokerctl stores: what pools are cut from. */
+
+#include "ctl/verb.h"
+
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "ctl/connection.h"
+#include "ctl/exit.h"
+#include "ctl/message.h"
+
+DEFINE_CLEANUP(Table, table_free);
+
+enum {
+        COLUMN_NAME,
+        COLUMN_KIND,
+        COLUMN_STATE,
+        COLUMN_CAPACITY,
+        COLUMN_CHARGED,
+        COLUMN_FREE,
+        COLUMN_POOLS,
+        COLUMN_PAGE,
+        COLUMN_ENFORCED,
+        COLUMN_KEEPS,
+        COLUMN_REASON,
+};
+
+const TableColumn store_columns[] = {
+        [COLUMN_NAME] = {"NAME", 0.1, TABLE_TEXT, 0, "name of the store"},
+        [COLUMN_KIND] = {"KIND", 0, TABLE_TEXT, 0, "fsdax, kmem, tmpfs or dir"},
+        [COLUMN_STATE] = {"STATE", 0, TABLE_TEXT, 0, "available or unavailable"},
+        [COLUMN_CAPACITY] = {"CAPACITY", 0, TABLE_SIZE, TABLE_RIGHT, "bytes it has for pools"},
+        [COLUMN_CHARGED] = {"CHARGED", 0, TABLE_SIZE, TABLE_RIGHT, "bytes that pools have of it"},
+        [COLUMN_FREE] = {"FREE", 0, TABLE_SIZE, TABLE_RIGHT, "the difference"},
+        [COLUMN_POOLS] = {"POOLS", 0, TABLE_NUMBER, TABLE_RIGHT, "number of pools"},
+        [COLUMN_PAGE] = {"PAGE", 0, TABLE_SIZE, TABLE_RIGHT, "page size of its memory"},
+        [COLUMN_ENFORCED] = {"ENFORCED", 0, TABLE_TEXT, 0, "what holds the limits: kernel or audit"},
+        [COLUMN_KEEPS] = {"KEEPS", 0, TABLE_BOOL, 0, "whether pools outlive a restart of the provisioner"},
+        [COLUMN_REASON] = {"REASON", 0.2, TABLE_TEXT, TABLE_TRUNC, "why it is not available"},
+        {0},
+};
+
+static const char *kind_to_string(Pmbroker__V1__StoreKind kind)
+{
+        static const char *const names[] = {
+                [PMBROKER__V1__STORE_KIND__KIND_UNKNOWN] = "unknown",
+                [PMBROKER__V1__STORE_KIND__KIND_TMPFS] = "tmpfs",
+                [PMBROKER__V1__STORE_KIND__KIND_DIR] = "dir",
+                [PMBROKER__V1__STORE_KIND__KIND_FSDAX] = "fsdax",
+                [PMBROKER__V1__STORE_KIND__KIND_KMEM] = "kmem",
+        };
+
+        return (unsigned)kind < ELEMENTSOF(names) ? names[kind] : "unknown";
+}
+
+static int add_store(Table *t, const Pmbroker__V1__StoreRow *row)
+{
+        if (table_add_row(t) < 0)
+                return message_oom();
+        table_set_text(t, COLUMN_NAME, row->name);
+        table_set_text(t, COLUMN_KIND, kind_to_string(row->kind));
+        table_set_text(t, COLUMN_STATE, row->available ? "available" : "unavailable");
+        table_set_number(t, COLUMN_CAPACITY, row->capacity);
+        table_set_number(t, COLUMN_CHARGED, row->charged);
+        table_set_number(t, COLUMN_FREE, row->capacity > row->charged ? row->capacity - row->charged : 0);
+        table_set_number(t, COLUMN_POOLS, row->pools);
+        if (row->page_size > 0)
+                table_set_number(t, COLUMN_PAGE, row->page_size);
+        table_set_text(t, COLUMN_ENFORCED, row->enforced_by);
+        table_set_number(t, COLUMN_KEEPS, row->keeps_pools);
+        table_set_text(t, COLUMN_REASON, row->reason);
+        return EXIT_DONE;
+}
+
+int verb_stores(const Arguments *arguments)
+{
+        Pmbroker__V1__ClientPacket packet = PMBROKER__V1__CLIENT_PACKET__INIT;
+        Pmbroker__V1__ListStores list = PMBROKER__V1__LIST_STORES__INIT;
+        _cleanup_(cleanup_ctl_disconnect) CtlConnection *c = NULL;
+        _cleanup_(cleanup_wire_free_server) Pmbroker__V1__ServerPacket *answer = NULL;
+        _cleanup_(cleanup_table_free) Table *table = NULL;
+        int r;
+
+        packet.body_case = PMBROKER__V1__CLIENT_PACKET__BODY_LIST_STORES;
+        packet.list_stores = &list;
+        r = table_new(store_columns, &arguments->table, &table);
+        if (r == EXIT_DONE)
+                r = ctl_connect(arguments, &c);
+        if (r == EXIT_DONE)
+                r = ctl_request(c,
+                        &(CtlRequest){.packet = &packet, .expected = PMBROKER__V1__SERVER_PACKET__BODY_STORES},
+                        &answer);
+        for (size_t i = 0; r == EXIT_DONE && i < answer->stores->n_rows; i++)
+                r = add_store(table, answer->stores->rows[i]);
+        return r == EXIT_DONE ? table_print(table, "stores", stdout) : r;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+/*
+ * Who a peer is charged as. A peer is described by integers and two strings that the edge took from the kernel at
+ * accept; nothing in it comes from a message.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct PeerIdentity {
+        uint32_t uid;
+        uint32_t gid;
+        uint32_t pid;        /* 0: in a foreign pid namespace */
+        uint64_t start_time; /* of the process, in clock ticks since boot; with the pid it names one process for ever */
+        const uint32_t *groups; /* supplementary; borrowed */
+        size_t n_groups;
+        const char *unit;   /* systemd unit or ""; borrowed */
+        const char *cgroup; /* cgroup path, e.g. "/system.slice/x.service", or ""; borrowed */
+} PeerIdentity;
+
+typedef enum MatchKind {
+        MATCH_USER,
+        MATCH_GROUP,
+        MATCH_UNIT,
+        MATCH_SLICE,
+} MatchKind;
+
+/* One condition; a tenant with several matches when one does. */
+typedef struct Match {
+        MatchKind kind;
+        uint32_t id;       /* uid or gid */
+        const char *glob;  /* unit name or slice, with * and ?; borrowed */
+} Match;
+
+/* A slice glob is held against every component of the cgroup path that ends in ".slice". */
+bool match_peer(const Match *match, const PeerIdentity *peer);
+
+/* What a peer may do besides minding its own pools. */
+typedef enum Role {
+        ROLE_OWNER, /* anybody */
+        ROLE_ADMIN, /* uid 0 or member of the admin group */
+} Role;
+
+/* admin_gid: (uint32_t) -1 for none. `admin_uid`: besides 0, the user that runs an unprivileged daemon, or -1. */
+Role policy_role(const PeerIdentity *peer, uint32_t admin_gid, uint32_t admin_uid);

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+/*
+ * The broker process's edge towards clients: what the sessions, services and releases share. It ties the
+ * core (which decides) to the jobs (which do).
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "base/list.h"
+#include "core/broker.h"
+#include "ipc/jobs.h"
+#include "ipc/limits.h"
+#include "ipc/user.h"
+#include "proto/pmbroker.pb-c.h"
+
+typedef struct Server Server;
+typedef struct Session Session;
+
+struct Server {
+        sd_event *event;
+        Broker *broker;
+        Jobs *jobs;
+        Limits limits;
+        uint32_t admin_gid;
+        uint32_t admin_uid; /* the user of an unprivileged daemon, or -1 */
+        bool match_units;   /* some tenant is matched by unit or slice */
+        bool ready;         /* stores and pools are known: requests about pools are answered */
+        Users *users;
+        List sessions; /* Session.server_link */
+        uint32_t n_sessions;
+        uint64_t next_connection;
+        uint64_t next_event_serial;
+        uint64_t started_usec;
+        int listen_fd;
+        sd_event_source *listen_source;
+        sd_event_source *tick; /* once a second: deadlines of owners, shrinks and releases */
+};
+
+typedef struct ServerOptions {
+        sd_event *event;
+        int listen_fd;              /* listening SOCK_SEQPACKET socket; taken over */
+        const char *jobs_path;      /* where the provisioner listens */
+        const JobsHooks *job_hooks; /* the manager's */
+        uint32_t admin_uid;
+} ServerOptions;
+
+int server_new(const ServerOptions *options, Server **ret);
+Server *server_free(Server *server);
+/* Begin to accept clients. */
+int server_start(Server *server);
+void server_configure(Server *server, const Limits *limits, uint32_t admin_gid, bool match_units);
+
+/* Monotonic, microseconds; the time that everything in one turn of the loop goes by. */
+uint64_t server_now(Server *server);
+
+/* Send an event (its serial is filled in) to every session of the owner, but `except`. */
+void server_tell_owner(
+        Server *server, const Owner *owner, Pmbroker__V1__ServerPacket *event, const Session *except);
+/* Tell every session that the daemon goes away. */
+void server_tell_closing(Server *server);

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What administrators ask about the daemon itself: stores, tenants, status. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "ipc/service.h"
+
+#define STORES_MAX  JOB_STORES_MAX
+#define TENANTS_MAX 24 /* rows in a page: their store lists may take 600 bytes each */
+#define STORES_TEXT 600
+
+_Static_assert(PMBROKER__V1__STORE_KIND__KIND_TMPFS == (int)STORE_TMPFS, "kinds");
+_Static_assert(PMBROKER__V1__STORE_KIND__KIND_DIR == (int)STORE_DIR, "kinds");
+_Static_assert(PMBROKER__V1__STORE_KIND__KIND_FSDAX == (int)STORE_FSDAX, "kinds");
+_Static_assert(PMBROKER__V1__STORE_KIND__KIND_KMEM == (int)STORE_KMEM, "kinds");
+
+void service_list_stores(Call *call, const Pmbroker__V1__ClientPacket *packet)
+{
+        Pmbroker__V1__ServerPacket answer = PMBROKER__V1__SERVER_PACKET__INIT;
+        Pmbroker__V1__StoreList list = PMBROKER__V1__STORE_LIST__INIT;
+        Pmbroker__V1__StoreRow rows[STORES_MAX];
+        Pmbroker__V1__StoreRow *pointers[STORES_MAX];
+
+        (void)packet;
+        list_for_each (it, broker_stores(call->server->broker)) {
+                const Store *store = list_entry(it, Store, store_link);
+                Pmbroker__V1__StoreRow *row = &rows[list.n_rows];
+
+                if (list.n_rows == STORES_MAX)
+                        break;
+                pmbroker__v1__store_row__init(row);
+                row->name = (char *)(uintptr_t)store->info.name;
+                row->kind = (Pmbroker__V1__StoreKind)store->info.kind;
+                row->available = store->info.available;
+                row->capacity = store->info.capacity;
+                row->charged = store->charged;
+                row->pools = store->n_pools;
+                row->page_size = store->info.page_size;
+                row->enforced_by = (char *)(uintptr_t)(store->info.audited ? "audit" : "kernel");
+                row->keeps_pools = store->info.keeps_pools;
+                row->reason = (char *)(uintptr_t)store->info.reason;
+                pointers[list.n_rows++] = row;
+        }
+        list.rows = pointers;
+        answer.body_case = PMBROKER__V1__SERVER_PACKET__BODY_STORES;
+        answer.stores = &list;
+        call_reply(call, &answer, -EBADF);
+}
+
+/* Blank-separated, as many as have room. */
+static void join_stores(const TenantConfig *config, char text[static STORES_TEXT])
+{
+        size_t used = 0;
+
+        text[0] = '\0';
+        for (size_t i = 0; i < config->n_stores; i++) {
+                size_t n = strlen(config->stores[i]);
+
+                if (used + n + 2 > STORES_TEXT)
+                        return;
+                if (used > 0)
+                        text[used++] = ' ';
+                memcpy(text + used, config->stores[i], n + 1);
+                used += n;
+        }
+}
+
+void service_list_tenants(Call *call, const Pmbroker__V1__ClientPacket *packet)
+{
+        Pmbroker__V1__ServerPacket answer = PMBROKER__V1__SERVER_PACKET__INIT;
+        Pmbroker__V1__TenantList list = PMBROKER__V1__TENANT_LIST__INIT;
+        Pmbroker__V1__TenantRow rows[TENANTS_MAX];
+        Pmbroker__V1__TenantRow *pointers[TENANTS_MAX];
+        char stores[TENANTS_MAX][STORES_TEXT];
+        uint64_t index = 0;
+
+        list_for_each (it, broker_tenants(call->server->broker)) {
+                const Tenant *tenant = broker_tenant_from_link(it);
+                const TenantConfig *config = tenant_config(tenant);
+                TenantFigures figures = tenant_figures(tenant);
+                Pmbroker__V1__TenantRow *row = &rows[list.n_rows];
+
+                if (index++ < packet->list_tenants->after)
+                        continue;
+                if (list.n_rows == TENANTS_MAX) {
+                        list.next = index - 1;
+                        break;
+                }
+                pmbroker__v1__tenant_row__init(row);
+                row->name = (char *)(uintptr_t)config->name;
+                row->bytes = figures.bytes;
+                row->bytes_max =
+                        config->bytes_max == UINT64_MAX && config->percent > 0 ? 0 : config->bytes_max;
+                row->percent = config->percent;
+                row->pools = figures.pools;
+                row->pools_max = config->pools_max;
+                row->pool_bytes_max = config->pool_bytes_max;
+                join_stores(config, stores[list.n_rows]);
+                row->stores = stores[list.n_rows];
+                pointers[list.n_rows++] = row;
+        }
+        list.rows = pointers;
+        answer.body_case = PMBROKER__V1__SERVER_PACKET__BODY_TENANTS;
+        answer.tenants = &list;
+        call_reply(call, &answer, -EBADF);
+}
+
+void service_get_status(Call *call, const Pmbroker__V1__ClientPacket *packet)
+{
+        Server *server = call->server;
+        BrokerFigures figures = broker_figures(server->broker);
+        Pmbroker__V1__ServerPacket answer = PMBROKER__V1__SERVER_PACKET__INIT;
+        Pmbroker__V1__Status status = PMBROKER__V1__STATUS__INIT;
+
+        (void)packet;
+        status.version = (char *)(uintptr_t)PMBROKER_VERSION;
+        status.uptime_usec = server_now(server) - server->started_usec;
+        status.pid = (uint32_t)getpid();
+        status.provisioner = jobs_is_connected(server->jobs);
+        /* How full the host is, and by how many, is not for everybody. */
+        if (call->session->role == ROLE_ADMIN) {
+                status.sessions = server->n_sessions;
+                status.sessions_max = server->limits.sessions_max;
+                status.pools = figures.pools;
+                status.bytes = figures.bytes;
+                status.releasing = figures.releasing;
+                status.refusals = figures.refusals;
+                status.keeps_pools = true;
+                list_for_each (it, broker_stores(server->broker)) {
+                        const Store *store = list_entry(it, Store, store_link);
+
+                        status.stores++;
+                        if (!store->info.available)
+                                continue;
+                        status.stores_available++;
+                        status.capacity += store->info.capacity;
+                        status.keeps_pools = status.keeps_pools && store->info.keeps_pools;
+                }
+        }
+        answer.body_case = PMBROKER__V1__SERVER_PACKET__BODY_STATUS;
+        answer.status = &status;
+        call_reply(call, &answer, -EBADF);
+}

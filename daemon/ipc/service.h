@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+/* What requests mean. One table: request, rights, handler; a handler checks, asks the core, has it done,
+ * replies. */
+
+#include "ipc/session.h"
+#include "proto/pmbroker.pb-c.h"
+
+/* Answers the call, now or when its job is done. */
+void service_dispatch(Call *call, const Pmbroker__V1__ClientPacket *packet);
+
+/* Handlers, by noun. Each ends its call exactly once. */
+void service_create_pool(Call *call, const Pmbroker__V1__ClientPacket *packet);
+void service_destroy_pool(Call *call, const Pmbroker__V1__ClientPacket *packet);
+void service_resize_pool(Call *call, const Pmbroker__V1__ClientPacket *packet);
+void service_give_back(Call *call, const Pmbroker__V1__ClientPacket *packet);
+void service_revoke_pool(Call *call, const Pmbroker__V1__ClientPacket *packet);
+void service_resume_pools(Call *call, const Pmbroker__V1__ClientPacket *packet);
+
+void service_get_pool(Call *call, const Pmbroker__V1__ClientPacket *packet);
+void service_list_pools(Call *call, const Pmbroker__V1__ClientPacket *packet);
+void service_list_stores(Call *call, const Pmbroker__V1__ClientPacket *packet);
+void service_list_tenants(Call *call, const Pmbroker__V1__ClientPacket *packet);
+void service_get_status(Call *call, const Pmbroker__V1__ClientPacket *packet);

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include "manager.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+
+#include "base/cleanup.h"
+#include "ipc/lifetime.h"
+#include "ipc/server.h"
+#include "log.h"
+#include "recover.h"
+#include "reload.h"
+
+#define RECOVERY_AGAIN_USEC (100 * UINT64_C(1000))
+
+struct Manager {
+        sd_event *event;
+        Server *server;
+        Config *config;
+        char *config_path;
+        bool config_must_exist;
+        Recovery *recovery;
+        bool recovery_pending; /* the stores changed while one was running */
+        sd_event_source *again;
+};
+
+/* ----------------------------------------------------------------------------------------- configuration */
+
+static bool matches_units(const Config *config)
+{
+        for (size_t i = 0; i < config->n_tenants; i++)
+                for (size_t k = 0; k < config->tenants[i].n_matches; k++) {
+                        MatchKind kind = config->tenants[i].matches[k].kind;
+
+                        if (kind == MATCH_UNIT || kind == MATCH_SLICE)
+                                return true;
+                }
+        return false;
+}
+
+static int apply_config(Manager *m, Config *config)
+{
+        int r;
+
+        r = broker_set_tenants(m->server->broker, config->tenants, config->n_tenants);
+        if (r < 0)
+                return r;
+        server_configure(m->server, &config->limits, config->admin_gid, matches_units(config));
+        config_free(m->config);
+        m->config = config;
+        return 0;
+}
+
+static int on_sighup(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata)
+{
+        Manager *m = userdata;
+        Config *config;
+        int r;
+
+        (void)source;
+        (void)si;
+        config = reload_begin(m->config_path, m->config_must_exist);
+        if (config) {
+                r = apply_config(m, config);
+                if (r < 0) {
+                        config_free(config);
+                        (void)log_errno(LOG_ERR, r, "cannot use the new configuration, the old one stays");
+                }
+        }
+        reload_end(config != NULL);
+        return 0;
+}
+
+/* ------------------------------------------------------------------------------------------- provisioner */
+
+static void start_recovery(Manager *m);
+
+static int on_again(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        Manager *m = userdata;
+
+        (void)source;
+        (void)usec;
+        m->again = sd_event_source_disable_unref(m->again);
+        start_recovery(m);
+        return 0;
+}
+
+static void on_recovered(int error, void *userdata)
+{
+        Manager *m = userdata;
+
+        m->recovery = NULL;
+        if (error == -EPROTONOSUPPORT || error == -ENOMEM) {
+                (void)sd_event_exit(m->event, EXIT_FAILURE);
+                return;
+        }
+        if (error < 0) {
+                if (error != -ECONNRESET && error != -ECANCELED)
+                        (void)log_errno(
+                                LOG_WARNING, error, "cannot learn what the provisioner has, asking again");
+                if (jobs_is_connected(m->server->jobs) && !m->again)
+                        (void)sd_event_add_time_relative(
+                                m->event, &m->again, CLOCK_MONOTONIC, RECOVERY_AGAIN_USEC, 0, on_again, m);
+                return;
+        }
+        if (m->recovery_pending) {
+                start_recovery(m);
+                return;
+        }
+        m->server->ready = true;
+        lifetime_tick(m->server);
+        (void)sd_notify(0, "STATUS=Serving");
+}
+
+static void start_recovery(Manager *m)
+{
+        int r;
+
+        m->server->ready = false;
+        m->recovery_pending = m->recovery != NULL;
+        if (m->recovery || !jobs_is_connected(m->server->jobs))
+                return;
+        r = recovery_start(m->server, on_recovered, m, &m->recovery);
+        if (r < 0)
+                on_recovered(r, m);
+}
+
+static void on_connected(void *userdata)
+{
+        start_recovery(userdata);
+}
+
+static void on_disconnected(void *userdata)
+{
+        Manager *m = userdata;
+
+        m->server->ready = false;
+        m->recovery_pending = false;
+        broker_stores_lost(m->server->broker);
+        (void)sd_notify(0, "STATUS=Waiting for the provisioner");
+}
+
+static void on_job_event(const JobReply *event, void *userdata)
+{
+        Manager *m = userdata;
+        Pool *pool;
+
+        switch (event->kind) {
+        case JOB_EVENT_STORES:
+                start_recovery(m);
+                break;
+        case JOB_EVENT_AUDIT:
+                pool = broker_find_pool(m->server->broker, event->pool);
+                if (!pool || pool->state == POOL_RESERVED || pool->lost)
+                        break;
+                log_warning("pool %016llx of uid %u pid %u has %llu bytes of %llu, revoked",
+                        (unsigned long long)pool->id, pool->owner->uid, pool->owner->pid,
+                        (unsigned long long)event->used, (unsigned long long)event->bytes);
+                pool_revoke(m->server, pool, PMBROKER__V1__REVOKE_REASON__REVOKED_OVER_LIMIT, NULL);
+                break;
+        default: /* of a newer provisioner */
+                break;
+        }
+}
+
+/* -------------------------------------------------------------------------------------------------- life */
+
+static int on_stop(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata)
+{
+        Manager *m = userdata;
+
+        (void)source;
+        (void)si;
+        (void)sd_notify(0, "STOPPING=1");
+        /* Pools stay: the next broker adopts them, and the clients find it. */
+        server_tell_closing(m->server);
+        return sd_event_exit(m->event, EXIT_SUCCESS);
+}
+
+int manager_new(const ManagerOptions *options, Config *config, Manager **ret)
+{
+        Manager *m;
+        int r;
+
+        m = calloc(1, sizeof(*m));
+        if (!m) {
+                safe_close(options->listen_fd);
+                config_free(config);
+                return -ENOMEM;
+        }
+        m->event = sd_event_ref(options->event);
+        m->config_must_exist = options->config_must_exist;
+        r = server_new(
+                &(ServerOptions){
+                        .event = options->event,
+                        .listen_fd = options->listen_fd,
+                        .jobs_path = options->jobs_path,
+                        .admin_uid = options->admin_uid,
+                        .job_hooks = &(JobsHooks){.connected = on_connected,
+                                .disconnected = on_disconnected,
+                                .event = on_job_event,
+                                .userdata = m},
+                },
+                &m->server);
+        if (r >= 0) {
+                broker_stores_lost(m->server->broker);
+                r = apply_config(m, config);
+                if (r >= 0)
+                        config = NULL;
+        }
+        if (r >= 0) {
+                m->config_path = strdup(options->config_path);
+                r = m->config_path ? 0 : -ENOMEM;
+        }
+        if (r >= 0)
+                r = sd_event_add_signal(m->event, NULL, SIGTERM, on_stop, m);
+        if (r >= 0)
+                r = sd_event_add_signal(m->event, NULL, SIGINT, on_stop, m);
+        if (r >= 0)
+                r = sd_event_add_signal(m->event, NULL, SIGHUP, on_sighup, m);
+        if (r >= 0)
+                r = server_start(m->server);
+        if (r < 0) {
+                config_free(config);
+                manager_free(m);
+                return r;
+        }
+        *ret = m;
+        return 0;
+}
+
+Manager *manager_free(Manager *m)
+{
+        if (!m)
+                return NULL;
+        m->recovery = recovery_free(m->recovery);
+        sd_event_source_disable_unref(m->again);
+        server_free(m->server);
+        config_free(m->config);
+        sd_event_unref(m->event);
+        free(m->config_path);
+        free(m);
+        return NULL;
+}
+
+int manager_run(Manager *m)
+{
+        int r = sd_event_set_watchdog(m->event, true);
+
+        if (r < 0)
+                return r;
+        (void)sd_notify(0, "READY=1\nSTATUS=Waiting for the provisioner");
+        return sd_event_loop(m->event);
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+/*
+ * The job protocol between the broker and the provisioner: SOCK_SEQPACKET on a socket of mode 0600 whose peer must be
+ * the broker's user. A job carries numbers only: no path, device or option, so that a broker in strangers' hands can
+ * waste pools and nothing else. The record is bytes that the provisioner stores and gives back unread.
+ *
+ * Both ends are the same binary, but an upgrade restarts one before the other: `version` is checked first, and an
+ * unequal one is answered by -EPROTONOSUPPORT (the broker then waits and connects again).
+ *
+ * The packets are the structures below, in host byte order, without padding; the tail of a packet is an array whose
+ * type follows from the kind and whose length is `n`. Every job is answered once, with its serial; jobs on different
+ * pools may be answered out of order, jobs on one pool are carried out one after the other. Events carry serial 0.
+ */
+
+#include <stdint.h>
+
+#define JOB_VERSION 1
+
+#define JOB_RECORD_MAX 512 /* bytes */
+#define JOB_STORES_MAX 64  /* stores of a configuration */
+#define JOB_POOLS_MAX 32   /* pools in one JOB_POOLS reply */
+#define JOB_USAGE_MAX 256  /* pools in one JOB_USAGE */
+#define JOB_RANGES_MAX 128 /* unit ranges in one JOB_SHRINK */
+#define JOB_NAME_MAX 33    /* name of a store, with NUL */
+#define JOB_REASON_MAX 96
+#define JOB_PACKET_MAX 32768 /* bytes of any packet, both ways */
+
+#define JOB_UNIT (UINT64_C(2) << 20) /* bytes: every size and length is a multiple */
+
+typedef enum JobKind {
+        JOB_STORES = 1,  /* reply: JobStore[n] */
+        JOB_POOLS = 2,   /* what exists in `store`, ascending by id, above `pool`; reply: JobPool[n], fewer than
+                            JOB_POOLS_MAX when that was all */
+        JOB_CREATE = 3,  /* `pool` of `bytes` in `store`; tail: record bytes[n]; reply: bytes, length, used + one fd */
+        JOB_GROW = 4,    /* to `bytes`, the file to at least `length`; reply as CREATE without fd */
+        JOB_SHRINK = 5,  /* drop the units of the tail JobRange[n], then limit to `bytes`; reply likewise. -EBUSY when
+                            the client uses more than it said: what was dropped stays dropped, the limit stays */
+        JOB_RELEASE = 6, /* free everything; reply 0 when the memory is back, -ETIMEDOUT when it is not yet (to be
+                            asked again); a pool that does not exist is a success. `bytes` is a JobReleaseHow.
+                            Nothing but JOB_RELEASE and JOB_USAGE is done with the pool from now on (-ESTALE) */
+        JOB_USAGE = 7,   /* tail: uint64_t ids[n] of `store`; reply: JobUsage[n] of those that exist */
+
+        JOB_EVENT_STORES = 100, /* some store's availability changed: ask JOB_STORES again */
+        JOB_EVENT_AUDIT = 101,  /* `pool` of `store` was found with `used` > `bytes`; it has been truncated */
+} JobKind;
+
+/*
+ * How sure the broker is that nobody can refill the file. A kernel-held limit makes no difference: the memory is back
+ * either way. The file of an audited store is kept, and truncated at each audit, while somebody has it open; where
+ * the file system cannot tell, JOB_RELEASE_REVOKED keeps it and JOB_RELEASE_FINAL ends it.
+ */
+typedef enum JobReleaseHow {
+        JOB_RELEASE_REVOKED = 0, /* the owner may live */
+        JOB_RELEASE_FINAL = 1,   /* the owner is gone */
+} JobReleaseHow;
+
+typedef struct JobRequest {
+        uint32_t version;
+        uint32_t kind;
+        uint64_t serial; /* non-zero */
+        uint64_t pool;
+        uint64_t bytes;
+        uint64_t length;
+        uint64_t account; /* who is charged, as a number: jobs of one account that hang do not stop another's */
+        uint32_t store;   /* index as in JobStore */
+        uint32_t n;       /* elements of the tail */
+} JobRequest;
+
+typedef struct JobReply {
+        uint32_t version;
+        uint32_t kind;
+        uint64_t serial;
+        uint64_t pool;
+        uint64_t bytes;  /* the limit now in force */
+        uint64_t length; /* of the file */
+        uint64_t used;   /* the kernel's figure */
+        int32_t error;   /* 0 or negative errno */
+        uint32_t store;
+        uint32_t n;
+        uint32_t reserved;
+} JobReply;
+
+typedef enum JobStoreKind {
+        JOB_STORE_TMPFS = 1,
+        JOB_STORE_DIR = 2,
+        JOB_STORE_FSDAX = 3,
+        JOB_STORE_KMEM = 4,
+} JobStoreKind;
+
+enum {
+        JOB_STORE_AVAILABLE = 1 << 0,
+        JOB_STORE_KEEPS = 1 << 1,   /* pools survive a restart of the provisioner */
+        JOB_STORE_AUDITED = 1 << 2, /* the limit is held by audit, not by the kernel */
+};
+
+typedef struct JobStore {
+        uint64_t capacity; /* bytes that pools may take */
+        uint32_t index;
+        uint32_t kind; /* JobStoreKind */
+        uint32_t flags;
+        uint32_t page_size; /* bytes: 4096 or 2 MiB */
+        char name[JOB_NAME_MAX];
+        char reason[JOB_REASON_MAX]; /* why it is not available */
+        char reserved[7];
+} JobStore;
+
+enum {
+        JOB_POOL_RELEASING = 1 << 0, /* a release had begun: finish it, never serve the pool again */
+};
+
+typedef struct JobPool {
+        uint64_t pool;
+        uint64_t bytes;
+        uint64_t length;
+        uint64_t used;
+        uint32_t flags;
+        uint32_t record_size;
+        uint8_t record[JOB_RECORD_MAX];
+} JobPool;
+
+typedef struct JobUsage {
+        uint64_t pool;
+        uint64_t used; /* bytes */
+} JobUsage;
+
+typedef struct JobRange {
+        uint32_t first; /* unit */
+        uint32_t count;
+} JobRange;
+
+_Static_assert(sizeof(JobRequest) == 56, "no padding");
+_Static_assert(sizeof(JobReply) == 64, "no padding");
+_Static_assert(sizeof(JobStore) == 160, "no padding");
+_Static_assert(sizeof(JobPool) == 552, "no padding");

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+/*
+ * The provisioner's entry of one pool: its file, the limit in force, and whether somebody works on it. A store keeps
+ * its entries in a PoolTable, ascending by id, so that lists can be paged by id while pools come and go.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/list.h"
+#include "provisioner/job.h"
+
+/* An id as it is written in names of files: 16 lower-case hexadecimal digits. With NUL. */
+#define POOL_ID_TEXT_MAX 17
+
+typedef struct PoolFile PoolFile;
+typedef struct Store Store;
+typedef struct Task Task;
+
+struct PoolFile {
+        Store *store;
+        uint64_t id;
+        int fd;           /* of the file, open for the pool's whole life */
+        uint64_t limit;   /* bytes */
+        uint64_t length;  /* bytes that the file was given; the client may have truncated it meanwhile */
+        uint64_t account; /* of the last job that named one */
+
+        bool committed; /* its record exists: it has been or may have been granted */
+        bool releasing; /* a release has begun: nothing else will be done with it */
+        bool erasing;   /* never granted, goes without being asked: nobody is told of it */
+        bool cheat;     /* found beyond its limit: truncated at every audit until it is released */
+        bool stuck;     /* what runs on it is past its time */
+
+        Task *running; /* jobs of one pool run one after the other */
+        List waiting;  /* Task.pool_link */
+        uint32_t n_waiting;
+
+        uint32_t record_size;
+        uint8_t record[]; /* the broker's, unread */
+};
+
+/* The file descriptor is taken over in case of success. `record_size` is at most JOB_RECORD_MAX. -ENOMEM. */
+int poolfile_new(Store *store, uint64_t id, const void *record, uint32_t record_size, PoolFile **ret);
+/* Nothing may run on it or wait for it. Closes the fd. NULL-safe, returns NULL. */
+PoolFile *poolfile_free(PoolFile *pool);
+DEFINE_CLEANUP(PoolFile, poolfile_free);
+
+typedef struct PoolTable {
+        PoolFile **pools; /* ascending by id */
+        size_t n;
+        size_t allocated;
+} PoolTable;
+
+/* The entries must have been removed. */
+void pool_table_deinit(PoolTable *table);
+/* -EEXIST, -ENOMEM. The entry stays the caller's. */
+int pool_table_add(PoolTable *table, PoolFile *pool);
+void pool_table_remove(PoolTable *table, PoolFile *pool);
+PoolFile *pool_table_find(const PoolTable *table, uint64_t id); /* NULL if there is none */
+/* Position of the first entry with an id above `id`; table->n if there is none. */
+size_t pool_table_above(const PoolTable *table, uint64_t id);
+
+char *pool_id_format(char buf[static POOL_ID_TEXT_MAX], uint64_t id);
+/* Exactly 16 lower-case digits at `s`, which need not end there; not 0. -EINVAL. */
+int pool_id_parse(const char *s, size_t n, uint64_t *ret);

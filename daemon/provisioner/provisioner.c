@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * How it is put together. Jobs arrive at the job server, are checked here, and become tasks: the steps of a verb on a
+ * pool. What a verb does depends on the kind of the store, behind a backend; what may hang is an order to the crew of
+ * workers. Beside the broker only the audit begins tasks.
+ *
+ *     jobserver -> provisioner -> task (one at a time per pool) -> verbs -> store backend
+ *                  audit --------^                                      \-> crew -> worker -> work -> store backend
+ *
+ * No state but the pools themselves, in the kernel, and their records: a provisioner that is killed finds both again.
+ */
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/cleanup.h"
+#include "log.h"
+#include "provisioner/audit.h"
+#include "provisioner/crew.h"
+#include "provisioner/jobserver.h"
+#include "provisioner/mntns.h"
+#include "provisioner/provisioner.h"
+#include "provisioner/record.h"
+#include "provisioner/adopt.h"
+#include "provisioner/store-entry.h"
+#include "provisioner/task.h"
+#include "provisioner/verbs.h"
+
+#define JOB_BYTES_MAX (UINT64_C(1) << 46)
+
+/* Descriptors that are not of pools: sockets, workers, stores, whatever the event loop needs. */
+#define FDS_OTHER 512
+
+struct Provisioner {
+        JobServer *server;
+        Audit *audit;
+        TaskRunner runner;
+        StoreContext context;
+        int ns_fd;
+        Store *stores[JOB_STORES_MAX];
+        uint32_t next_index;
+        uint64_t pools_max;
+};
+
+DEFINE_CLEANUP(Provisioner, provisioner_free);
+
+/* ------------------------------------------------------------------------------------------------------------ jobs */
+
+static void answer(JobConnection *connection, const JobRequest *request, int error, const void *tail, uint32_t n,
+        size_t size)
+{
+        JobReply reply = {
+                .kind = request->kind,
+                .serial = request->serial,
+                .pool = request->pool,
+                .store = request->store,
+                .error = error,
+                .n = n,
+        };
+
+        job_reply(connection, &reply, tail, n * size, -EBADF);
+}
+
+static void job_stores(Provisioner *p, JobConnection *connection, const JobRequest *request)
+{
+        JobStore stores[JOB_STORES_MAX];
+        uint32_t n = 0;
+
+        for (uint32_t i = 0; i < JOB_STORES_MAX; i++)
+                if (p->stores[i])
+                        store_describe(p->stores[i], &stores[n++]);
+        answer(connection, request, 0, stores, n, sizeof(JobStore));
+}
+
+static void job_pools(Store *store, JobConnection *connection, const JobRequest *request)
+{
+        JobPool pools[JOB_POOLS_MAX];
+        uint32_t n = 0;
+
+        for (size_t i = pool_table_above(&store->pools, request->pool); i < store->pools.n && n < JOB_POOLS_MAX; i++) {
+                PoolFile *pool = store->pools.pools[i];
+                if (!pool->committed || pool->erasing)
+                        continue;
+                JobPool *found = &pools[n++];
+                *found = (JobPool){
+                        .pool = pool->id,
+                        .bytes = pool->limit,
+                        .length = pool->length,
+                        .flags = pool->releasing ? JOB_POOL_RELEASING : 0U,
+                        .record_size = pool->record_size,
+                };
+                memcpy(found->record, pool->record, pool->record_size);
+                if (store->backend->get_used(store, pool, &found->used) < 0)
+                        found->used = 0;
+        }
+        answer(connection, request, 0, pools, n, sizeof(JobPool));
+}
+
+static void job_usage(Store *store, JobConnection *connection, const JobRequest *request, const uint64_t *ids)
+{
+        JobUsage usage[JOB_USAGE_MAX];
+        uint32_t n = 0;
+
+        for (uint32_t i = 0; i < request->n; i++) {
+                PoolFile *pool = pool_table_find(&store->pools, ids[i]);
+                if (!pool || !pool->committed || store->backend->get_used(store, pool, &usage[n].used) < 0)
+                        continue;
+                usage[n++].pool = pool->id;
+        }
+        answer(connection, request, 0, usage, n, sizeof(JobUsage));
+}
+
+static uint64_t count_pools(const Provisioner *p)
+{
+        uint64_t n = 0;
+
+        for (uint32_t i = 0; i < JOB_STORES_MAX; i++)
+                n += p->stores[i] ? p->stores[i]->pools.n : 0;
+        return n;
+}
+
+static int job_create(Provisioner *p, Store *store, JobConnection *connection, const JobRequest *request,
+        const void *record)
+{
+        _cleanup_(cleanup_poolfile_free) PoolFile *pool = NULL;
+        int r;
+
+        if (!store->available)
+                return -ENODEV;
+        if (count_pools(p) >= p->pools_max)
+                return -EMFILE;
+        r = poolfile_new(store, request->pool, record, request->n, &pool);
+        if (r < 0)
+                return r;
+        pool->limit = request->bytes;
+        pool->length = request->length > request->bytes ? request->length : request->bytes;
+        pool->account = request->account;
+        r = pool_table_add(&store->pools, pool);
+        if (r < 0)
+                return r;
+        task_begin(&p->runner, verb_create, TAKE_PTR(pool), connection, request, NULL, 0);
+        audit_wake(p->audit);
+        return 0;
+}
+
+static bool size_is_valid(uint64_t bytes)
+{
+        return bytes > 0 && bytes <= JOB_BYTES_MAX && bytes % JOB_UNIT == 0;
+}
+
+static bool numbers_are_valid(const JobRequest *request)
+{
+        switch (request->kind) {
+        case JOB_CREATE:
+        case JOB_GROW:
+        case JOB_SHRINK:
+                return request->pool != 0 && size_is_valid(request->bytes) &&
+                        (request->length == 0 || size_is_valid(request->length));
+        case JOB_RELEASE:
+                return request->pool != 0 && request->bytes <= JOB_RELEASE_FINAL;
+        }
+        return true;
+}
+
+/* Returns 0 when the job has been or will be answered. */
+static int dispatch(Provisioner *p, JobConnection *connection, const JobRequest *request, const void *tail)
+{
+        if (request->kind == JOB_STORES) {
+                job_stores(p, connection, request);
+                return 0;
+        }
+
+        Store *store = request->store < JOB_STORES_MAX ? p->stores[request->store] : NULL;
+        if (!store || !numbers_are_valid(request))
+                return -EINVAL;
+        switch (request->kind) {
+        case JOB_POOLS:
+                job_pools(store, connection, request);
+                return 0;
+        case JOB_USAGE:
+                job_usage(store, connection, request, tail);
+                return 0;
+        case JOB_CREATE:
+                return job_create(p, store, connection, request, tail);
+        }
+
+        PoolFile *pool = pool_table_find(&store->pools, request->pool);
+        if (!pool || pool->erasing) {
+                if (request->kind != JOB_RELEASE)
+                        return -ENOENT;
+                answer(connection, request, 0, NULL, 0, 0);
+                return 0;
+        }
+        pool->account = request->account;
+        task_begin(&p->runner,
+                request->kind == JOB_GROW             ? verb_grow
+                        : request->kind == JOB_SHRINK ? verb_shrink
+                                                      : verb_release,
+                pool, connection, request, tail, request->n * sizeof(JobRange));
+        return 0;
+}
+
+static void on_job(void *userdata, JobConnection *connection, const JobRequest *request, const void *tail)
+{
+        Provisioner *p = userdata;
+        int r = dispatch(p, connection, request, tail);
+
+        if (r < 0)
+                answer(connection, request, r, NULL, 0, 0);
+}
+
+static void on_closed(void *userdata, JobConnection *connection)
+{
+        Provisioner *p = userdata;
+
+        task_connection_closed(&p->runner, connection);
+}
+
+static void on_finding(void *userdata, const PoolFile *pool, uint64_t used)
+{
+        Provisioner *p = userdata;
+        JobReply event = {
+                .kind = JOB_EVENT_AUDIT,
+                .pool = pool->id,
+                .bytes = pool->limit,
+                .length = pool->length,
+                .used = used,
+                .store = pool->store->index,
+        };
+
+        jobserver_broadcast(p->server, &event);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- stores */
+
+static Store *find_store(Provisioner *p, const char *name)
+{
+        for (uint32_t i = 0; i < JOB_STORES_MAX; i++)
+                if (p->stores[i] && strcmp(p->stores[i]->config.name, name) == 0)
+                        return p->stores[i];
+        return NULL;
+}
+
+/* An index that was in use lately is not used again soon: a job may be on its way. */
+static int free_index(Provisioner *p, uint32_t *ret)
+{
+        for (uint32_t i = 0; i < JOB_STORES_MAX; i++) {
+                uint32_t index = (p->next_index + i) % JOB_STORES_MAX;
+                if (!p->stores[index]) {
+                        p->next_index = index + 1;
+                        *ret = index;
+                        return 0;
+                }
+        }
+        return -E2BIG;
+}
+
+static int add_store(Provisioner *p, const StoreConfig *config)
+{
+        uint32_t index;
+        int r;
+
+        r = free_index(p, &index);
+        if (r < 0)
+                return r;
+        r = store_new(index, config, &p->context, &p->stores[index]);
+        if (r < 0)
+                return log_errno(LOG_ERR, r, "Store %.*s cannot be made", JOB_NAME_MAX, config->name);
+        return p->stores[index]->available ? adopt_store(&p->runner, p->stores[index]) : 0;
+}
+
+static int configure_store(Provisioner *p, Store *store, const StoreConfig *config)
+{
+        bool was_available = store->available;
+        int r;
+
+        r = store_configure(store, config, &p->context);
+        if (r < 0)
+                return r;
+        return store->available && !was_available && store->pools.n == 0 ? adopt_store(&p->runner, store) : 0;
+}
+
+static bool same_place(const StoreConfig *a, const StoreConfig *b)
+{
+        return a->kind == b->kind && (a->path == b->path || (a->path && b->path && strcmp(a->path, b->path) == 0));
+}
+
+static const StoreConfig *find_config(const StoreConfig *stores, uint32_t n_stores, const char *name)
+{
+        for (uint32_t i = 0; i < n_stores; i++)
+                if (strcmp(stores[i].name, name) == 0)
+                        return &stores[i];
+        return NULL;
+}
+
+int provisioner_reload(Provisioner *p, const StoreConfig *stores, uint32_t n_stores, const char **ret_store)
+{
+        JobReply event = {.kind = JOB_EVENT_STORES};
+        int r = 0;
+
+        for (uint32_t i = 0; i < JOB_STORES_MAX; i++) {
+                if (!p->stores[i] || p->stores[i]->pools.n == 0)
+                        continue;
+                const StoreConfig *config = find_config(stores, n_stores, p->stores[i]->config.name);
+                if (!config || !same_place(config, &p->stores[i]->config)) {
+                        *ret_store = p->stores[i]->config.name;
+                        return -EBUSY;
+                }
+        }
+        for (uint32_t i = 0; i < JOB_STORES_MAX; i++) {
+                const StoreConfig *config =
+                        p->stores[i] ? find_config(stores, n_stores, p->stores[i]->config.name) : NULL;
+                if (!config || !same_place(config, &p->stores[i]->config))
+                        p->stores[i] = store_free(p->stores[i]);
+        }
+        /* A store that cannot be made does not stop the others. */
+        for (uint32_t i = 0; i < n_stores; i++) {
+                Store *store = find_store(p, stores[i].name);
+                int q = store ? configure_store(p, store, &stores[i]) : add_store(p, &stores[i]);
+                if (r == 0)
+                        r = q;
+        }
+        jobserver_broadcast(p->server, &event);
+        return r;
+}
+
+/* ------------------------------------------------------------------------------------------------------------ life */
+
+/* One descriptor per pool, for thousands of them. */
+static int raise_descriptors(uint64_t *ret_pools_max)
+{
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return -errno;
+        if (limit.rlim_cur < limit.rlim_max) {
+                limit.rlim_cur = limit.rlim_max;
+                if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+                        return -errno;
+        }
+        *ret_pools_max = limit.rlim_cur > FDS_OTHER ? limit.rlim_cur - FDS_OTHER : 0;
+        return 0;
+}
+
+static int enter_namespace(Provisioner *p, const char *state_dir, int taken_ns_fd)
+{
+        bool kept = taken_ns_fd >= 0;
+        int r;
+
+        r = mntns_enter(state_dir, taken_ns_fd, &p->ns_fd, &p->context.mnt_fd);
+        if (r == -EPERM && !kept) {
+                log_info("No privilege for a mount namespace: only stores in directories are served");
+                return 0;
+        }
+        return r;
+}
+
+int provisioner_new(const ProvisionerOptions *options, Provisioner **ret)
+{
+        static const JobHandler handler = {.on_job = on_job, .on_closed = on_closed};
+        _cleanup_close_ int listen_fd = options->listen_fd, kept_fd = options->mount_ns_fd;
+        _cleanup_(cleanup_provisioner_free) Provisioner *p = calloc(1, sizeof(*p));
+        int r;
+
+        if (!p)
+                return -ENOMEM;
+        p->ns_fd = p->context.mnt_fd = p->runner.records_fd = -EBADF;
+        p->context.has_fd_keeper = options->has_fd_keeper;
+        list_init(&p->runner.tasks);
+
+        r = raise_descriptors(&p->pools_max);
+        if (r < 0)
+                return r;
+        p->runner.records_fd = record_open_dir(options->runtime_dir);
+        if (p->runner.records_fd < 0)
+                return p->runner.records_fd;
+        r = adopt_check(p->runner.records_fd);
+        if (r < 0)
+                return r;
+        r = enter_namespace(p, options->state_dir, TAKE_FD(kept_fd));
+        if (r < 0)
+                return r;
+        /* From here on workers are forked: they are in the namespace too. */
+        r = crew_new(options->event, work_carry_out, &p->runner.crew);
+        if (r < 0)
+                return r;
+        for (uint32_t i = 0; i < options->n_stores; i++) {
+                r = add_store(p, &options->stores[i]);
+                if (r < 0)
+                        return r;
+        }
+        r = audit_new(options->event, &p->runner, p->stores, on_finding, p, &p->audit);
+        if (r < 0)
+                return r;
+        r = jobserver_new(options->event, TAKE_FD(listen_fd), options->broker_uid, &handler, p, &p->server);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(p);
+        return 0;
+}
+
+Provisioner *provisioner_free(Provisioner *p)
+{
+        if (!p)
+                return NULL;
+        (void)jobserver_free(p->server);
+        (void)audit_free(p->audit);
+        task_runner_deinit(&p->runner);
+        for (uint32_t i = 0; i < JOB_STORES_MAX; i++)
+                (void)store_free(p->stores[i]);
+        safe_close(p->context.mnt_fd);
+        safe_close(p->ns_fd);
+        free(p);
+        return NULL;
+}
+
+int provisioner_mount_ns_fd(const Provisioner *p)
+{
+        return p->ns_fd;
+}

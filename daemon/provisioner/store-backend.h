@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+/*
+ * What a kind of store does with a pool. The verbs (verbs.c) put these together into jobs; the order of things,
+ * records, replies and time limits are theirs.
+ *
+ * Everything but carry_out() runs in the main process and must not wait for a client: no call here takes the lock of
+ * an inode that a client may hold. What does is a work order.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "provisioner/store-config.h"
+#include "provisioner/work.h"
+
+/* Beyond its limit an audited pool may have what the file system needs to know where its blocks are, and no more. */
+#define AUDIT_TOLERANCE JOB_UNIT
+
+typedef struct PoolFile PoolFile;
+typedef struct Store Store;
+typedef struct StoreContext StoreContext;
+
+/* Called for each pool that was found; the fd (-EBADF: there is an entry, but no file in it) is taken over. */
+typedef int (*StoreFoundFn)(Store *store, uint64_t id, int fd, void *userdata);
+
+typedef struct StoreBackend {
+        JobStoreKind kind;
+        /* The kernel does not know the limit: it is in the record, and held by audit. */
+        bool audited;
+
+        /* Sets capacity, page_size, keeps, dir_fd. A refusal is told by store_refuse(). Called again for a changed
+         * configuration and after a failure: what is open stays open, since orders may be under way. */
+        int (*open)(Store *store, const StoreContext *context);
+        void (*close)(Store *store); /* also when it was not or only half opened */
+
+        /* Find what there is. Stops at an error of the callback and returns it. */
+        int (*scan)(Store *store, StoreFoundFn found, void *userdata);
+        /* Make the file of a new pool, with pool->limit and pool->length: sets pool->fd. -EEXIST. Undoes itself. */
+        int (*create)(Store *store, PoolFile *pool);
+        /* A further open file description of the file, for the client. Returns the fd. */
+        int (*open_client)(Store *store, PoolFile *pool);
+        /* Undo create(): nobody has been given the file. */
+        void (*erase)(Store *store, PoolFile *pool);
+
+        /* The limit that the kernel holds; audited stores have none. */
+        int (*get_limit)(Store *store, PoolFile *pool, uint64_t *ret_bytes);
+        /* -EBUSY when more is in use; nothing has changed then. */
+        int (*set_limit)(Store *store, PoolFile *pool, uint64_t bytes);
+        int (*get_used)(Store *store, PoolFile *pool, uint64_t *ret_bytes);
+
+        /* In a worker: WORK_RELEASE. -ETIMEDOUT: not yet, ask again. */
+        int (*release)(const WorkOrder *order, const int fds[static WORK_FDS_MAX], uint64_t *ret_left);
+} StoreBackend;
+
+extern const StoreBackend store_tmpfs;
+extern const StoreBackend store_dir;
+
+const StoreBackend *store_backend(JobStoreKind kind); /* NULL: not known */

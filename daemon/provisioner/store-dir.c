@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * dir: any directory, no privileges. A pool is a sparse file ID.pool in it. The kernel holds no limit here: the limit
+ * is in the pool's record, and audit.c compares it with the blocks of the file once a second.
+ *
+ * That a file is gone for good can only be said when nobody has it open: an unlinked file could be filled without
+ * anybody noticing. A write lease, tried and given back, tells whether somebody has; where the file system has no
+ * leases the broker's word is taken (JobRequest.bytes of JOB_RELEASE).
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "log.h"
+#include "provisioner/store-entry.h"
+#include "provisioner/walk.h"
+
+#define SUFFIX        ".pool"
+#define NAME_MAX_POOL (POOL_ID_TEXT_MAX + sizeof(SUFFIX))
+
+static const char *file_name(char buf[static NAME_MAX_POOL], uint64_t id)
+{
+        (void)snprintf(buf, NAME_MAX_POOL, "%016" PRIx64 SUFFIX, id);
+        return buf;
+}
+
+/* The next of our files; 0 at the end. */
+static int next_file(DIR *dir, const char **ret_name, uint64_t *ret_id)
+{
+        for (;;) {
+                errno = 0;
+                const struct dirent *entry = readdir(dir);
+                if (!entry)
+                        return -errno;
+                size_t n = strlen(entry->d_name);
+                if (n != POOL_ID_TEXT_MAX - 1 + strlen(SUFFIX) ||
+                        strcmp(entry->d_name + POOL_ID_TEXT_MAX - 1, SUFFIX) != 0 ||
+                        pool_id_parse(entry->d_name, POOL_ID_TEXT_MAX - 1, ret_id) < 0)
+                        continue;
+                *ret_name = entry->d_name;
+                return 1;
+        }
+}
+
+/* A percentage is of what the file system has free, and of what our pools hold there already. */
+static int free_bytes(int dir_fd, uint64_t *ret)
+{
+        _cleanup_(cleanup_walk) DIR *dir = NULL;
+        struct statvfs fs;
+        const char *name;
+        uint64_t id;
+        int r;
+
+        if (fstatvfs(dir_fd, &fs) < 0)
+                return -errno;
+        uint64_t bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+        r = walk_open(dir_fd, &dir);
+        if (r < 0)
+                return r;
+        while ((r = next_file(dir, &name, &id)) > 0) {
+                struct stat st;
+                if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+                        bytes += (uint64_t)st.st_blocks * 512;
+        }
+        if (r < 0)
+                return r;
+        *ret = bytes;
+        return 0;
+}
+
+static int open_directory(Store *store)
+{
+        _cleanup_close_ int fd = -EBADF, lock_fd = -EBADF;
+        const char *path = store->config.path;
+        struct stat st;
+
+        if (mkdir(path, 0700) < 0 && errno != EEXIST)
+                return store_refuse(store, errno, "the directory cannot be made: %s", strerror(errno));
+        fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return store_refuse(store, errno, "the directory cannot be opened: %s", strerror(errno));
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        if (st.st_uid != geteuid() || (st.st_mode & 022) != 0)
+                return store_refuse(store, EPERM, "the directory must be the daemon's and writable by nobody else");
+        /* What has no record is erased, and the records of a second provisioner are elsewhere. The lock has a
+         * description of its own: workers are given the other, and one that hangs would keep it. */
+        lock_fd = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (lock_fd < 0)
+                return -errno;
+        if (flock(lock_fd, LOCK_EX | LOCK_NB) < 0)
+                return store_refuse(store, errno, "the directory is in use by another provisioner");
+        store->dir_fd = TAKE_FD(fd);
+        store->lock_fd = TAKE_FD(lock_fd);
+        return 0;
+}
+
+static int dir_open(Store *store, const StoreContext *context)
+{
+        int r;
+
+        (void)context;
+        if (!store->config.path || store->config.path[0] != '/')
+                return store_refuse(store, EINVAL, "needs a directory, by its absolute path");
+        if (store->dir_fd < 0) {
+                r = open_directory(store);
+                if (r < 0)
+                        return r;
+        }
+        store->capacity = store->config.size;
+        if (store->capacity == 0) {
+                r = free_bytes(store->dir_fd, &store->capacity);
+                if (r < 0)
+                        return r;
+                store->capacity = store->capacity / 100 * store->config.percent;
+        }
+        store->page_size = (uint32_t)sysconf(_SC_PAGESIZE);
+        store->keeps = true;
+        return 0;
+}
+
+static void dir_close(Store *store)
+{
+        store->lock_fd = safe_close(store->lock_fd);
+        store->dir_fd = safe_close(store->dir_fd);
+}
+
+static int dir_scan(Store *store, StoreFoundFn found, void *userdata)
+{
+        _cleanup_(cleanup_walk) DIR *dir = NULL;
+        const char *name;
+        uint64_t id;
+        int r;
+
+        r = walk_open(store->dir_fd, &dir);
+        if (r < 0)
+                return r;
+        while ((r = next_file(dir, &name, &id)) > 0) {
+                struct stat st;
+                /* The name alone does not make it ours. */
+                if (fstatat(store->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) ||
+                        st.st_uid != geteuid() || st.st_nlink != 1) {
+                        log_warning("Store %s: %s is not a file of ours, ignoring", store->config.name, name);
+                        continue;
+                }
+                int fd = openat(store->dir_fd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+                if (fd < 0)
+                        return -errno;
+                r = found(store, id, fd, userdata);
+                if (r < 0)
+                        return r;
+        }
+        return r;
+}
+
+static int dir_create(Store *store, PoolFile *pool)
+{
+        _cleanup_close_ int fd = -EBADF;
+        char name[NAME_MAX_POOL];
+        int r;
+
+        fd = openat(store->dir_fd, file_name(name, pool->id), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                0600);
+        if (fd < 0)
+                return -errno;
+        if (ftruncate(fd, (off_t)pool->length) < 0) {
+                r = -errno;
+                (void)unlinkat(store->dir_fd, name, 0);
+                return r;
+        }
+        pool->fd = TAKE_FD(fd);
+        return 0;
+}
+
+static int dir_open_client(Store *store, PoolFile *pool)
+{
+        char name[NAME_MAX_POOL];
+        int fd = openat(store->dir_fd, file_name(name, pool->id), O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+
+        return fd < 0 ? -errno : fd;
+}
+
+static void dir_erase(Store *store, PoolFile *pool)
+{
+        char name[NAME_MAX_POOL];
+
+        pool->fd = safe_close(pool->fd);
+        if (unlinkat(store->dir_fd, file_name(name, pool->id), 0) < 0 && errno != ENOENT)
+                (void)log_errno(LOG_WARNING, errno, "Store %s: %s was not granted and cannot be removed, ignoring",
+                        store->config.name, name);
+}
+
+static int dir_get_limit(Store *store, PoolFile *pool, uint64_t *ret_bytes)
+{
+        (void)store;
+        *ret_bytes = pool->limit;
+        return 0;
+}
+
+static int dir_get_used(Store *store, PoolFile *pool, uint64_t *ret_bytes)
+{
+        struct stat st;
+
+        (void)store;
+        if (fstat(pool->fd, &st) < 0)
+                return -errno;
+        *ret_bytes = (uint64_t)st.st_blocks * 512;
+        return 0;
+}
+
+/* Nothing holds the limit, so that it can always be set, unless more is in use already. */
+static int dir_set_limit(Store *store, PoolFile *pool, uint64_t bytes)
+{
+        uint64_t used;
+        int r;
+
+        r = dir_get_used(store, pool, &used);
+        if (r < 0)
+                return r;
+        return used > bytes + AUDIT_TOLERANCE ? -EBUSY : 0;
+}
+
+typedef enum Holders {
+        HOLDERS_NONE,
+        HOLDERS_SOME,
+        HOLDERS_UNKNOWN,
+} Holders;
+
+static Holders find_holders(int fd)
+{
+        if (fcntl(fd, F_SETLEASE, F_WRLCK) == 0) {
+                (void)fcntl(fd, F_SETLEASE, F_UNLCK);
+                return HOLDERS_NONE;
+        }
+        return errno == EAGAIN || errno == EBUSY ? HOLDERS_SOME : HOLDERS_UNKNOWN;
+}
+
+static int dir_release(const WorkOrder *order, const int fds[static WORK_FDS_MAX], uint64_t *ret_left)
+{
+        char name[NAME_MAX_POOL];
+        int fd = fds[WORK_FD_FILE];
+
+        if (ftruncate(fd, 0) < 0)
+                return -errno;
+        Holders holders = find_holders(fd);
+        if (holders == HOLDERS_SOME || (holders == HOLDERS_UNKNOWN && order->bytes != JOB_RELEASE_FINAL))
+                return -ETIMEDOUT; /* truncated at each audit until they are gone */
+        *ret_left = 0;
+        if (unlinkat(fds[WORK_FD_STORE], file_name(name, order->pool), 0) < 0 && errno != ENOENT)
+                return -errno;
+        return 0;
+}
+
+const StoreBackend store_dir = {
+        .kind = JOB_STORE_DIR,
+        .audited = true,
+        .open = dir_open,
+        .close = dir_close,
+        .scan = dir_scan,
+        .create = dir_create,
+        .open_client = dir_open_client,
+        .erase = dir_erase,
+        .get_limit = dir_get_limit,
+        .set_limit = dir_set_limit,
+        .get_used = dir_get_used,
+        .release = dir_release,
+};

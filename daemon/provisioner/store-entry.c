@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "provisioner/store-entry.h"
+
+const StoreBackend *store_backend(JobStoreKind kind)
+{
+        static const StoreBackend *const backends[] = {&store_tmpfs, &store_dir};
+
+        for (size_t i = 0; i < ELEMENTSOF(backends); i++)
+                if (backends[i]->kind == kind)
+                        return backends[i];
+        return NULL;
+}
+
+bool store_name_is_valid(const char *name)
+{
+        size_t n = strnlen(name, JOB_NAME_MAX);
+
+        if (n == 0 || n >= JOB_NAME_MAX || name[0] == '.')
+                return false;
+        return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == n;
+}
+
+int store_refuse(Store *store, int error, const char *format, ...)
+{
+        va_list args;
+
+        va_start(args, format);
+        (void)vsnprintf(store->reason, sizeof(store->reason), format, args);
+        va_end(args);
+        return -abs(error);
+}
+
+static void store_open(Store *store, const StoreContext *context)
+{
+        int r;
+
+        store->available = false;
+        store->reason[0] = '\0';
+        r = store->backend->open(store, context);
+        if (r < 0) {
+                if (!store->reason[0])
+                        (void)store_refuse(store, r, "%s", strerror(-r));
+                log_warning("Store %s is not available: %s", store->config.name, store->reason);
+                return;
+        }
+        store->capacity -= store->capacity % JOB_UNIT;
+        store->available = true;
+}
+
+static int config_copy(const StoreConfig *config, StoreConfig *ret)
+{
+        char *path = NULL;
+
+        if (config->path) {
+                path = strdup(config->path);
+                if (!path)
+                        return -ENOMEM;
+        }
+        *ret = *config;
+        ret->path = path;
+        return 0;
+}
+
+int store_new(uint32_t index, const StoreConfig *config, const StoreContext *context, Store **ret)
+{
+        _cleanup_(cleanup_store_free) Store *store = NULL;
+        const StoreBackend *backend = store_backend(config->kind);
+        int r;
+
+        if (!backend)
+                return -EOPNOTSUPP;
+        if (!store_name_is_valid(config->name))
+                return -EINVAL;
+        store = calloc(1, sizeof(*store));
+        if (!store)
+                return -ENOMEM;
+        store->backend = backend;
+        store->index = index;
+        store->dir_fd = store->lock_fd = -EBADF;
+        r = config_copy(config, &store->config);
+        if (r < 0)
+                return r;
+        store_open(store, context);
+        *ret = TAKE_PTR(store);
+        return 0;
+}
+
+Store *store_free(Store *store)
+{
+        if (!store)
+                return NULL;
+        while (store->pools.n > 0)
+                store_forget(store->pools.pools[store->pools.n - 1]);
+        pool_table_deinit(&store->pools);
+        store->backend->close(store);
+        free(store->config.path);
+        free(store);
+        return NULL;
+}
+
+int store_configure(Store *store, const StoreConfig *config, const StoreContext *context)
+{
+        StoreConfig copy;
+        int r;
+
+        r = config_copy(config, &copy);
+        if (r < 0)
+                return r;
+        free(store->config.path);
+        store->config = copy;
+        store_open(store, context);
+        return 0;
+}
+
+void store_forget(PoolFile *pool)
+{
+        pool_table_remove(&pool->store->pools, pool);
+        (void)poolfile_free(pool);
+}
+
+void store_describe(const Store *store, JobStore *ret)
+{
+        *ret = (JobStore){
+                .capacity = store->capacity,
+                .index = store->index,
+                .kind = store->config.kind,
+                .page_size = store->page_size,
+                .flags = (store->available ? JOB_STORE_AVAILABLE : 0U) | (store->keeps ? JOB_STORE_KEEPS : 0U) |
+                        (store->backend->audited ? JOB_STORE_AUDITED : 0U),
+        };
+        memcpy(ret->name, store->config.name, sizeof(ret->name));
+        memcpy(ret->reason, store->reason, sizeof(ret->reason));
+}

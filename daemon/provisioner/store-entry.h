@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+/* One store of the configuration, and its pools. What its kind does is behind the backend. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "provisioner/poolfile.h"
+#include "provisioner/store-backend.h"
+#include "provisioner/store-config.h"
+
+/* What stores are opened with. */
+typedef struct StoreContext {
+        int mnt_fd;         /* STATE_DIR/mnt in our mount namespace; -EBADF: no namespace, no mounts */
+        bool has_fd_keeper; /* the namespace survives a restart */
+} StoreContext;
+
+struct Store {
+        const StoreBackend *backend;
+        void *data; /* the backend's */
+        StoreConfig config;
+        uint32_t index;
+        bool available;
+        bool keeps;
+        uint64_t capacity;
+        uint32_t page_size;
+        int dir_fd;  /* where its pools are */
+        int lock_fd; /* the backend's, held so that nobody else serves the same place */
+        char reason[JOB_REASON_MAX];
+        PoolTable pools;
+};
+
+/* A name that can be part of the name of a file: [A-Za-z0-9._-], not empty, not beginning with a dot. */
+bool store_name_is_valid(const char *name);
+
+/*
+ * Copies the configuration and opens the store; one that cannot be opened is made all the same, unavailable, with its
+ * reason (and a line in the log). -EOPNOTSUPP for a kind that we do not know, -EINVAL for a bad name, -ENOMEM.
+ */
+int store_new(uint32_t index, const StoreConfig *config, const StoreContext *context, Store **ret);
+/* Leaves the pools as they are, and forgets them. NULL-safe, returns NULL. */
+Store *store_free(Store *store);
+DEFINE_CLEANUP(Store, store_free);
+
+/* Another configuration, of the same name, kind and path. -ENOMEM changes nothing. */
+int store_configure(Store *store, const StoreConfig *config, const StoreContext *context);
+
+/* For StoreBackend.open: say why a store is not available. Returns -abs(error). */
+int store_refuse(Store *store, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Remove a pool from the table and free it. */
+void store_forget(PoolFile *pool);
+
+void store_describe(const Store *store, JobStore *ret);

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+/*
+ * A job on a pool, from its arrival to its answer. Tasks of one pool run one after the other; the one that runs goes
+ * through the steps of its verb (verbs.h), between which a worker may have an order to carry out.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "provisioner/crew.h"
+#include "provisioner/jobserver.h"
+#include "provisioner/store-entry.h"
+
+#define TASK_WAITING_MAX 32 /* behind the one that runs, on one pool */
+
+/* What all tasks share. */
+typedef struct TaskRunner {
+        Crew *crew;
+        int records_fd;
+        List tasks; /* Task.task_link */
+} TaskRunner;
+
+/* Returns 0 when the verb is done, a negative errno when it failed, TASK_PENDING after a successful task_order(): it
+ * is then called again with the result. */
+typedef int (*TaskStep)(Task *task);
+#define TASK_PENDING 1
+
+struct Task {
+        TaskRunner *runner;
+        TaskStep step;
+        unsigned stage; /* the verb's: 0 at first */
+        JobConnection *connection; /* NULL: nobody waits for the answer, not any more or from the start */
+        PoolFile *pool;
+        bool pool_gone; /* set by the verb: the pool is to be forgotten */
+        bool alone;     /* nobody has asked for it: it is ours */
+        WorkResult result;
+        int client_fd; /* goes with the answer */
+        uint64_t old_limit;
+        List pool_link;
+        List task_link;
+        JobRequest request;
+        uint64_t tail[]; /* aligned for anything */
+};
+
+/*
+ * Begin a job on a pool, or queue it behind what runs there. It is answered in any case: an error is not returned.
+ * `connection` NULL: a task of our own.
+ */
+void task_begin(TaskRunner *runner, TaskStep step, PoolFile *pool, JobConnection *connection,
+        const JobRequest *request, const void *tail, size_t tail_size);
+
+/* The connection is gone: what has not begun is dropped, what has is not told. */
+void task_connection_closed(TaskRunner *runner, JobConnection *connection);
+
+/* For verbs: give an order to a worker; op, bytes, length and ranges are filled in. The step is then TASK_PENDING. */
+int task_order(Task *task, WorkOrder *order, uint64_t usec);
+
+/* At the end: forget all. */
+void task_runner_deinit(TaskRunner *runner);

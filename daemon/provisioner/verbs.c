@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "provisioner/record.h"
+#include "provisioner/verbs.h"
+
+/*
+ * A broker that has given up, or is gone, charges for what it last knew: then nothing may change any more that is
+ * charged for.
+ */
+static bool task_is_abandoned(const Task *task)
+{
+        return !task->connection && !task->alone;
+}
+
+static int write_record(const Task *task)
+{
+        const PoolFile *pool = task->pool;
+        Record record = {
+                .pool = pool->id,
+                .limit = pool->store->backend->audited ? pool->limit : 0,
+                .length = pool->length,
+                .size = pool->record_size,
+        };
+
+        memcpy(record.bytes, pool->record, pool->record_size);
+        return record_write(task->runner->records_fd, pool->store->config.name, &record);
+}
+
+/* ------------------------------------------------------------------------------------------------ create */
+
+static int create_file(Task *task)
+{
+        PoolFile *pool = task->pool;
+        Store *store = pool->store;
+        int r;
+
+        r = store->backend->create(store, pool);
+        if (r < 0) {
+                task->pool_gone = true;
+                return r;
+        }
+        if (!store->config.allocate || store->backend->audited)
+                return 0;
+        WorkOrder order = {.op = WORK_ALLOCATE, .bytes = pool->limit, .length = pool->limit};
+        return task_order(task, &order, ALLOCATE_USEC);
+}
+
+static int create_commit(Task *task)
+{
+        PoolFile *pool = task->pool;
+        Store *store = pool->store;
+        int r;
+
+        task->client_fd = store->backend->open_client(store, pool);
+        if (task->client_fd < 0)
+                return task->client_fd;
+        r = write_record(task);
+        if (r < 0)
+                return r;
+        pool->committed = true;
+        return 0;
+}
+
+int verb_create(Task *task)
+{
+        PoolFile *pool = task->pool;
+        int r = 0;
+
+        switch (task->stage++) {
+        case 0:
+                r = create_file(task);
+                if (r != 0)
+                        break;
+                r = create_commit(task);
+                if (r < 0) {
+                        task->client_fd = safe_close(task->client_fd);
+                        pool->store->backend->erase(pool->store, pool);
+                        task->pool_gone = true;
+                }
+                break;
+        case 1:
+                r = task->result.error;
+                if (r >= 0)
+                        r = task_is_abandoned(task) ? -ECANCELED : create_commit(task);
+                if (r < 0) {
+                        /* There may be a lot of memory in it: not here. */
+                        task->client_fd = safe_close(task->client_fd);
+                        pool->erasing = true;
+                        verb_erase(task->runner, pool);
+                }
+                break;
+        }
+        return r;
+}
+
+/* --------------------------------------------------------------------------------------- grow and shrink */
+
+static bool pool_is_served(const PoolFile *pool)
+{
+        return pool->committed && !pool->releasing && !pool->cheat;
+}
+
+static int set_limit(PoolFile *pool, uint64_t bytes)
+{
+        int r = pool->store->backend->set_limit(pool->store, pool, bytes);
+
+        if (r >= 0)
+                pool->limit = bytes;
+        return r;
+}
+
+static int grow_commit(Task *task)
+{
+        PoolFile *pool = task->pool;
+        uint64_t old_limit = pool->limit, old_length = pool->length;
+        int r;
+
+        if (task_is_abandoned(task))
+                return -ECANCELED;
+        r = set_limit(pool, task->request.bytes);
+        if (r < 0)
+                return r;
+        pool->length = task->request.length;
+        if (pool->store->backend->audited || pool->length != old_length) {
+                r = write_record(task);
+                if (r < 0) {
+                        pool->length = old_length;
+                        (void)set_limit(pool, old_limit);
+                        return r;
+                }
+        }
+        if (pool->store->backend->audited || !pool->store->config.allocate || pool->limit == old_limit)
+                return 0;
+        task->old_limit = old_limit;
+        WorkOrder order = {.op = WORK_ALLOCATE, .bytes = pool->limit, .length = pool->length};
+        return task_order(task, &order, ALLOCATE_USEC);
+}
+
+/* Memory ran out on the way: the limit goes back as far as what is in use lets it. */
+static int grow_undo(Task *task)
+{
+        PoolFile *pool = task->pool;
+        uint64_t used;
+
+        if (set_limit(pool, task->old_limit) == -EBUSY &&
+                pool->store->backend->get_used(pool->store, pool, &used) >= 0) {
+                used += JOB_UNIT - 1;
+                used -= used % JOB_UNIT;
+                if (used < pool->limit)
+                        (void)set_limit(pool, used);
+        }
+        return task->result.error;
+}
+
+int verb_grow(Task *task)
+{
+        PoolFile *pool = task->pool;
+        JobRequest *request = &task->request;
+
+        switch (task->stage++) {
+        case 0:
+                if (!pool_is_served(pool))
+                        return -ESTALE;
+                if (request->length < pool->length)
+                        request->length = pool->length;
+                if (request->bytes < pool->limit || request->length < request->bytes)
+                        return -EINVAL;
+                if (request->length > pool->length) {
+                        /* First the file, which costs nothing and may hang, then the limit, which does neither. */
+                        WorkOrder order = {.op = WORK_EXTEND, .length = request->length};
+                        return task_order(task, &order, WORK_USEC);
+                }
+                task->stage++;
+                return grow_commit(task);
+        case 1:
+                return task->result.error < 0 ? task->result.error : grow_commit(task);
+        case 2:
+                return task->result.error < 0 ? grow_undo(task) : 0;
+        }
+        return -EINVAL;
+}
+
+/* Ascending, none empty, all in the file; no sum overflows 64 bits. */
+static bool ranges_are_valid(const JobRange *ranges, uint32_t n, uint64_t length)
+{
+        uint64_t end = 0;
+
+        for (uint32_t i = 0; i < n; i++) {
+                if (ranges[i].count == 0 || ranges[i].first < end)
+                        return false;
+                end = (uint64_t)ranges[i].first + ranges[i].count;
+                if (end > length / JOB_UNIT)
+                        return false;
+        }
+        return true;
+}
+
+static int shrink_commit(Task *task)
+{
+        PoolFile *pool = task->pool;
+        uint64_t old_limit = pool->limit;
+        int r;
+
+        if (task_is_abandoned(task))
+                return -ECANCELED;
+        r = set_limit(pool, task->request.bytes);
+        if (r < 0 || !pool->store->backend->audited)
+                return r;
+        r = write_record(task);
+        if (r < 0)
+                (void)set_limit(pool, old_limit);
+        return r;
+}
+
+int verb_shrink(Task *task)
+{
+        PoolFile *pool = task->pool;
+        const JobRequest *request = &task->request;
+        const JobRange *ranges = (const JobRange *)task->tail;
+
+        switch (task->stage++) {
+        case 0:
+                if (!pool_is_served(pool))
+                        return -ESTALE;
+                if (request->bytes > pool->limit || !ranges_are_valid(ranges, request->n, pool->length))
+                        return -EINVAL;
+                if (request->n > 0) {
+                        WorkOrder order = {.op = WORK_PUNCH, .n = request->n};
+                        memcpy(order.ranges, ranges, request->n * sizeof(JobRange));
+                        return task_order(task, &order, WORK_USEC);
+                }
+                task->stage++;
+                return shrink_commit(task);
+        case 1:
+                return task->result.error < 0 ? task->result.error : shrink_commit(task);
+        }
+        return -EINVAL;
+}
+
+/* ----------------------------------------------------------------------------------------------- release */
+
+int verb_release(Task *task)
+{
+        PoolFile *pool = task->pool;
+        WorkOrder order = {.op = WORK_RELEASE, .bytes = task->request.bytes};
+        int r;
+
+        switch (task->stage++) {
+        case 0:
+                if (!pool->releasing) {
+                        r = record_set_releasing(task->runner->records_fd, pool->store->config.name, pool->id);
+                        if (r < 0)
+                                return r;
+                        pool->releasing = true;
+                }
+                return task_order(task, &order, WORK_USEC);
+        case 1:
+                if (task->result.error < 0)
+                        return task->result.error;
+                r = record_remove(task->runner->records_fd, pool->store->config.name, pool->id);
+                if (r < 0)
+                        return r;
+                task->pool_gone = true;
+                return 0;
+        }
+        return -EINVAL;
+}
+
+void verb_erase(TaskRunner *runner, PoolFile *pool)
+{
+        pool->erasing = true;
+        task_begin(runner, verb_release, pool, NULL,
+                &(JobRequest){.kind = JOB_RELEASE, .bytes = JOB_RELEASE_FINAL}, NULL, 0);
+}
+
+int verb_truncate(Task *task)
+{
+        if (task->stage++ == 0) {
+                WorkOrder order = {.op = WORK_TRUNCATE};
+                return task_order(task, &order, WORK_USEC);
+        }
+        return task->result.error;
+}

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Only stores that were not available until now are gone through: in the others, operations may be under
+ * way, and their pools are known. Two passes: all pages of all stores are read first, and nothing is touched
+ * before every record was understood; a record of a version that this program does not know ends the start,
+ * because guessing would lose somebody's memory. Then what was read is compared:
+ *
+ *   found, known, alive      the core's size and length are set to the kernel's
+ *   found, known, releasing  the release goes on
+ *   found, unknown           adopted if its owner lives, else adopted and released
+ *   not found, known         released already if it was to be; else lost, and its owner is told
+ */
+
+#include "recover.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "ipc/lifetime.h"
+#include "ipc/peer.h"
+#include "ipc/poolrecord.h"
+#include "log.h"
+
+typedef struct Found {
+        JobPool pool;
+        uint32_t store; /* index into stores */
+        bool readable;
+        PoolRecord record; /* if readable */
+} Found;
+
+struct Recovery {
+        Server *server;
+        void (*done)(int error, void *userdata);
+        void *userdata;
+        bool abandoned; /* a reply is still on its way */
+        StoreInfo stores[JOB_STORES_MAX];
+        bool fresh[JOB_STORES_MAX]; /* was not available before */
+        size_t n_stores;
+        size_t current; /* store that is being read */
+        Found *found;
+        size_t n_found;
+        size_t room;
+};
+
+static int ask_pools(Recovery *rec, uint64_t after);
+
+static void finish(Recovery *rec, int error)
+{
+        void (*done)(int, void *) = rec->done;
+        void *userdata = rec->userdata;
+
+        free(rec->found);
+        free(rec);
+        done(error, userdata);
+}
+
+Recovery *recovery_free(Recovery *rec)
+{
+        if (rec)
+                rec->abandoned = true; /* its one callback frees it */
+        return NULL;
+}
+
+/* True if the callback has nothing more to do. */
+static bool is_over(Recovery *rec, int error)
+{
+        if (rec->abandoned) {
+                free(rec->found);
+                free(rec);
+                return true;
+        }
+        if (error < 0) {
+                finish(rec, error);
+                return true;
+        }
+        return false;
+}
+
+/* ----------------------------------------------------------------------------------------------- compare */
+
+static const Found *find_found(const Recovery *rec, uint64_t id)
+{
+        /* Ascending within a store only, and there are few stores: a scan per pool would be quadratic. */
+        for (size_t i = 0; i < rec->n_found;) {
+                size_t end = i, low, high;
+
+                while (end < rec->n_found && rec->found[end].store == rec->found[i].store)
+                        end++;
+                for (low = i, high = end; low < high;) {
+                        size_t middle = low + (high - low) / 2;
+
+                        if (rec->found[middle].pool.pool == id)
+                                return &rec->found[middle];
+                        if (rec->found[middle].pool.pool < id)
+                                low = middle + 1;
+                        else
+                                high = middle;
+                }
+                i = end;
+        }
+        return NULL;
+}
+
+static bool is_fresh(const Recovery *rec, const Store *store)
+{
+        for (size_t i = 0; i < rec->n_stores; i++)
+                if (strcmp(rec->stores[i].name, store->info.name) == 0)
+                        return rec->fresh[i];
+        return false;
+}
+
+/* A pool that the core knows of. */
+static void correct(Recovery *rec, Pool *pool)
+{
+        Server *server = rec->server;
+        const Found *found = find_found(rec, pool->id);
+
+        if (!is_fresh(rec, pool->store))
+                return;
+        if (!found) {
+                if (pool->state == POOL_RELEASING) {
+                        pool_finish_release(server, pool);
+                        return;
+                }
+                log_warning("pool %016" PRIx64
+                            " of uid %u pid %u is lost: store %s does not have it any more",
+                        pool->id, pool->owner->uid, pool->owner->pid, pool->store->info.name);
+                pool_revoke(server, pool, PMBROKER__V1__REVOKE_REASON__REVOKED_LOST, NULL);
+                return;
+        }
+        if (found->pool.flags & JOB_POOL_RELEASING)
+                pool_release(server, pool, NULL);
+        else if (broker_correct(server->broker, pool, found->pool.bytes, found->pool.length) < 0)
+                log_warning("pool %016" PRIx64 " has a size that cannot be: %" PRIu64 " bytes, ignoring it",
+                        pool->id, found->pool.bytes);
+        pool_release_if_due(server, pool);
+}
+
+static int adopt(Recovery *rec, const Found *found)
+{
+        static const PoolRecord nobody = {.uid = (uint32_t)-1, .tenant = "unknown"};
+        Server *server = rec->server;
+        const PoolRecord *record = found->readable ? &found->record : &nobody;
+        PeerIdentity identity = {
+                .uid = record->uid,
+                .gid = record->gid,
+                .pid = record->pid,
+                .start_time = record->start_time,
+                .unit = "",
+                .cgroup = "",
+        };
+        _cleanup_close_ int pidfd = -EBADF;
+        bool alive = false;
+        Owner *owner;
+        Pool *pool;
+        int r;
+
+        if (record->pid > 0) {
+                pidfd = peer_open_process(record->pid, record->start_time);
+                alive = pidfd >= 0;
+        }
+        r = broker_owner_attach(
+                server->broker, &identity, ++server->next_connection, record->command, &owner);
+        if (r < 0)
+                return r;
+        r = broker_adopt(server->broker,
+                &(AdoptRequest){
+                        .id = found->pool.pool,
+                        .store = rec->stores[found->store].name,
+                        .tenant = record->tenant,
+                        .name = record->name,
+                        .size = found->pool.bytes,
+                        .length = found->pool.length,
+                        .max = record->max > found->pool.bytes ? record->max : found->pool.bytes,
+                        .created = record->created,
+                        .request_id = record->request_id,
+                        .owner = owner,
+                        .releasing = !found->readable || (found->pool.flags & JOB_POOL_RELEASING),
+                },
+                &pool);
+        if (r >= 0) {
+                r = pool_edge_new(pool);
+                if (r >= 0 && alive)
+                        r = owner_watch(server, owner, pidfd);
+                if (r < 0)
+                        return r; /* out of memory at the start: the process gives up */
+                if (!alive && pool->state != POOL_RELEASING)
+                        pool_release(server, pool, NULL);
+                pool_release_if_due(server, pool);
+        }
+        /* The owner stays by its pools; it has the usual time to connect again. */
+        owner_detach(server, owner);
+        return r;
+}
+
+static void compare(Recovery *rec)
+{
+        Server *server = rec->server;
+        size_t adopted = 0;
+
+        list_for_each_safe (it, broker_pools(server->broker))
+                correct(rec, list_entry(it, Pool, broker_link));
+        for (size_t i = 0; i < rec->n_found; i++) {
+                const Found *found = &rec->found[i];
+                int r;
+
+                if (broker_find_pool(server->broker, found->pool.pool))
+                        continue;
+                r = adopt(rec, found);
+                if (r == -ENOMEM) {
+                        finish(rec, r);
+                        return;
+                }
+                if (r < 0)
+                        (void)log_errno(LOG_ERR, r,
+                                "cannot adopt pool %016" PRIx64 " in store %s, ignoring it",
+                                found->pool.pool, rec->stores[found->store].name);
+                else
+                        adopted++;
+        }
+        if (adopted > 0)
+                log_info("adopted %zu pools", adopted);
+        finish(rec, 0);
+}
+
+/* -------------------------------------------------------------------------------------------------- read */
+
+static int take_pools(Recovery *rec, const JobPool *pools, uint32_t n)
+{
+        if (rec->n_found + n > rec->room) {
+                size_t room = rec->room * 2 + JOB_POOLS_MAX;
+                Found *more = reallocarray(rec->found, room, sizeof(Found));
+
+                if (!more)
+                        return -ENOMEM;
+                rec->found = more;
+                rec->room = room;
+        }
+        for (uint32_t i = 0; i < n; i++) {
+                Found *f = &rec->found[rec->n_found];
+                int r;
+
+                memset(f, 0, sizeof(*f));
+                memcpy(&f->pool, &pools[i], sizeof(f->pool));
+                f->store = (uint32_t)rec->current;
+                if (f->pool.record_size > JOB_RECORD_MAX)
+                        return -EBADMSG;
+                r = pool_record_decode(f->pool.record, f->pool.record_size, &f->record);
+                if (r == -EPROTONOSUPPORT)
+                        return log_errno(LOG_ERR, r,
+                                "pool %016" PRIx64
+                                " in store %s was recorded by a newer version of pmbroker; install that "
+                                "version again, or restart the host to give up all pools",
+                                f->pool.pool, rec->stores[rec->current].name);
+                f->readable = r == 0 && f->record.id == f->pool.pool;
+                if (!f->readable)
+                        log_warning("pool %016" PRIx64 " in store %s has no readable record, releasing it",
+                                f->pool.pool, rec->stores[rec->current].name);
+                rec->n_found++;
+        }
+        return 0;
+}
+
+static void on_pools(const JobReply *reply, const void *tail, int *fd, void *userdata)
+{
+        Recovery *rec = userdata;
+        uint64_t last = 0;
+        int r = reply->error;
+
+        (void)fd;
+        if (is_over(rec, r))
+                return;
+        r = take_pools(rec, tail, reply->n);
+        if (r < 0) {
+                finish(rec, r);
+                return;
+        }
+        if (reply->n == JOB_POOLS_MAX)
+                last = rec->found[rec->n_found - 1].pool.pool;
+        else
+                rec->current++;
+        r = ask_pools(rec, last);
+        if (r < 0)
+                finish(rec, r);
+}
+
+static int ask_pools(Recovery *rec, uint64_t after)
+{
+        JobRequest request = {.kind = JOB_POOLS, .pool = after};
+
+        while (rec->current < rec->n_stores && !rec->fresh[rec->current])
+                rec->current++;
+        if (rec->current == rec->n_stores) {
+                compare(rec);
+                return 0;
+        }
+        request.store = rec->stores[rec->current].index;
+        return jobs_send(rec->server->jobs, &request, NULL, 0, on_pools, rec);
+}
+
+static StoreKind kind_of(uint32_t kind)
+{
+        switch (kind) {
+        case JOB_STORE_TMPFS:
+                return STORE_TMPFS;
+        case JOB_STORE_DIR:
+                return STORE_DIR;
+        case JOB_STORE_FSDAX:
+                return STORE_FSDAX;
+        case JOB_STORE_KMEM:
+                return STORE_KMEM;
+        default:
+                return STORE_UNKNOWN;
+        }
+}
+
+static void on_stores(const JobReply *reply, const void *tail, int *fd, void *userdata)
+{
+        Recovery *rec = userdata;
+        int r = reply->error;
+
+        (void)fd;
+        if (is_over(rec, r))
+                return;
+        for (uint32_t i = 0; i < reply->n; i++) {
+                StoreInfo *info = &rec->stores[rec->n_stores];
+                const Store *known;
+                JobStore store;
+
+                memcpy(&store, (const char *)tail + i * sizeof(store), sizeof(store));
+                store.name[sizeof(store.name) - 1] = '\0';
+                store.reason[sizeof(store.reason) - 1] = '\0';
+                *info = (StoreInfo){
+                        .kind = kind_of(store.kind),
+                        .available = store.flags & JOB_STORE_AVAILABLE,
+                        .keeps_pools = store.flags & JOB_STORE_KEEPS,
+                        .audited = store.flags & JOB_STORE_AUDITED,
+                        .capacity = store.capacity,
+                        .page_size = store.page_size,
+                        .index = store.index,
+                };
+                memcpy(info->name, store.name, sizeof(info->name));
+                memcpy(info->reason, store.reason, sizeof(info->reason));
+                known = broker_find_store(rec->server->broker, info->name);
+                rec->fresh[rec->n_stores] = info->available && (!known || !known->info.available);
+                rec->n_stores++;
+        }
+        r = broker_set_stores(rec->server->broker, rec->stores, rec->n_stores);
+        if (r >= 0)
+                r = ask_pools(rec, 0);
+        if (r < 0)
+                finish(rec, r);
+}
+
+int recovery_start(Server *server, void (*done)(int, void *), void *userdata, Recovery **ret)
+{
+        JobRequest request = {.kind = JOB_STORES};
+        Recovery *rec = calloc(1, sizeof(*rec));
+        int r;
+
+        if (!rec)
+                return -ENOMEM;
+        rec->server = server;
+        rec->done = done;
+        rec->userdata = userdata;
+        r = jobs_send(server->jobs, &request, NULL, 0, on_stores, rec);
+        if (r < 0) {
+                free(rec);
+                return r;
+        }
+        *ret = rec;
+        return 0;
+}

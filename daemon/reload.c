@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include "reload.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+
+#include "base/parse.h"
+#include "log.h"
+
+Config *reload_begin(const char *path, bool must_exist)
+{
+        _cleanup_free_ char *message = NULL;
+        struct timespec now = {0};
+        Config *config = NULL;
+        int r;
+
+        (void)clock_gettime(CLOCK_MONOTONIC, &now);
+        (void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
+                (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000);
+        r = config_load(path, must_exist, &config, &message);
+        if (r < 0) {
+                char *save = NULL;
+
+                for (char *line = message ? strtok_r(message, "\n", &save) : NULL; line;
+                        line = strtok_r(NULL, "\n", &save))
+                        log_error("%s", line);
+                (void)log_errno(LOG_ERR, r, "the configuration is not valid, the old one stays");
+                return NULL;
+        }
+        return config;
+}
+
+void reload_end(bool changed)
+{
+        if (changed)
+                log_info("configuration read again");
+        (void)sd_notify(0, "READY=1");
+}

@@ -1,0 +1,805 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* Create, adopt, release. */
+
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "core/broker.h"
+
+#define UNITS(n) ((n) * POOL_UNIT)
+
+static const PeerIdentity peer = {.uid = 1000, .gid = 1000, .pid = 7, .start_time = 99};
+
+typedef struct Fixture {
+        Broker *broker;
+        TenantConfig tenant;
+        StoreInfo stores[3];
+        Owner *owner;
+        CreateRequest request;
+        Refusal refusal;
+        Pool *pool;
+} Fixture;
+
+static void apply(Fixture *f)
+{
+        assert_int_equal(broker_set_tenants(f->broker, &f->tenant, 1), 0);
+        assert_int_equal(broker_set_stores(f->broker, f->stores, 3), 0);
+}
+
+/* Three stores of 10, 20 and 5 units, and one tenant without limits. */
+static void fixture_init(Fixture *f)
+{
+        *f = (Fixture){
+                .tenant = {.name = "batch",
+                        .bytes_max = UINT64_MAX,
+                        .pools_max = UINT32_MAX,
+                        .pool_bytes_max = UINT64_MAX},
+                .stores = {{.name = "a", .available = true, .capacity = UNITS(10)},
+                        {.name = "b", .available = true, .capacity = UNITS(20)},
+                        {.name = "c", .available = true, .capacity = UNITS(5)}},
+        };
+        assert_int_equal(broker_new(&f->broker), 0);
+        assert_int_equal(broker_owner_attach(f->broker, &peer, 0, "prog", &f->owner), 0);
+        apply(f);
+        f->request = (CreateRequest){
+                .peer = &peer, .owner = f->owner, .id = 1, .size = UNITS(1), .store = "", .name = ""};
+}
+
+static void fixture_deinit(Fixture *f)
+{
+        assert_true(broker_is_consistent(f->broker));
+        broker_free(f->broker);
+}
+
+static Result reserve(Fixture *f)
+{
+        Result result;
+
+        f->refusal = (Refusal){0};
+        result = broker_reserve_create(f->broker, &f->request, &f->pool, &f->refusal);
+        assert_int_equal(f->refusal.code, result);
+        assert_true(broker_is_consistent(f->broker));
+        return result;
+}
+
+static Pool *created(Fixture *f, uint64_t id, uint64_t size, const char *store)
+{
+        f->request.id = id;
+        f->request.size = size;
+        f->request.store = store;
+        assert_int_equal(reserve(f), RESULT_OK);
+        broker_commit_create(f->broker, f->pool, size);
+        return f->pool;
+}
+
+static void check_refused(Fixture *f, const Refusal *expected)
+{
+        uint64_t bytes = broker_figures(f->broker).bytes, refusals = broker_figures(f->broker).refusals;
+        uint32_t pools = broker_figures(f->broker).pools;
+        Pool *before = f->pool;
+
+        assert_int_equal(reserve(f), expected->code);
+        assert_int_equal(f->refusal.asked, expected->asked);
+        assert_int_equal(f->refusal.limit, expected->limit);
+        assert_int_equal(f->refusal.used, expected->used);
+        assert_string_equal(f->refusal.subject, expected->subject);
+        assert_ptr_equal(f->pool, before);
+        assert_int_equal(broker_figures(f->broker).bytes, bytes);
+        assert_int_equal(broker_figures(f->broker).pools, pools);
+        assert_int_equal(broker_figures(f->broker).refusals, refusals + 1);
+}
+
+#define REFUSED(f, ...) check_refused((f), &(Refusal){__VA_ARGS__})
+
+/* ------------------------------------------------------------------------------------------------ create */
+
+static void test_create(void **state)
+{
+        Fixture f;
+        Pool *pool;
+
+        (void)state;
+        fixture_init(&f);
+        f.request = (CreateRequest){
+                .peer = &peer,
+                .owner = f.owner,
+                .id = UINT64_C(0xfeedfacecafebeef),
+                .size = UNITS(3),
+                .max = UNITS(30),
+                .store = "a",
+                .name = "cache",
+                .request_id = 77,
+                .now_usec = 123456,
+        };
+        assert_int_equal(reserve(&f), RESULT_OK);
+        pool = f.pool;
+        assert_int_equal(pool->id, UINT64_C(0xfeedfacecafebeef));
+        assert_int_equal(pool->seq, 1);
+        assert_string_equal(pool->name, "cache");
+        assert_ptr_equal(pool->owner, f.owner);
+        assert_string_equal(tenant_name(pool->tenant), "batch");
+        assert_string_equal(pool->store->info.name, "a");
+        assert_int_equal(pool->state, POOL_RESERVED);
+        assert_int_equal(pool->size, UNITS(3));
+        assert_int_equal(pool->charge.bytes, UNITS(3));
+        assert_int_equal(pool->length, 0);
+        assert_int_equal(pool->max, UNITS(30));
+        assert_int_equal(pool->created, 123456);
+        assert_int_equal(pool->request_id, 77);
+        assert_true(pool->busy);
+        assert_false(pool->lost);
+        assert_int_equal(pool_length_for(pool, pool->size), UNITS(3));
+        assert_ptr_equal(broker_find_pool(f.broker, pool->id), pool);
+        assert_int_equal(pool->store->charged, UNITS(3));
+        assert_int_equal(tenant_figures(pool->tenant).pools, 1);
+
+        broker_commit_create(f.broker, pool, UNITS(4));
+        assert_int_equal(pool->state, POOL_READY);
+        assert_int_equal(pool->length, UNITS(4));
+        assert_int_equal(pool->size, UNITS(3));
+        assert_false(pool->busy);
+        fixture_deinit(&f);
+}
+
+static void test_abort_create(void **state)
+{
+        Fixture f;
+
+        (void)state;
+        fixture_init(&f);
+        assert_int_equal(reserve(&f), RESULT_OK);
+        broker_abort_create(f.broker, f.pool);
+        assert_null(broker_find_pool(f.broker, 1));
+        assert_int_equal(broker_figures(f.broker).bytes, 0);
+        assert_true(list_is_empty(&f.owner->pools));
+        assert_true(list_is_empty(broker_pools(f.broker)));
+        /* The id may be used again; the order goes on. */
+        assert_int_equal(reserve(&f), RESULT_OK);
+        assert_int_equal(f.pool->seq, 2);
+        fixture_deinit(&f);
+}
+
+static void test_invalid_size(void **state)
+{
+        static const uint64_t sizes[] = {0, 1, POOL_UNIT - 1, POOL_UNIT + 1, POOL_BYTES_MAX + 1,
+                POOL_BYTES_MAX + POOL_UNIT, UINT64_MAX, UINT64_MAX - POOL_UNIT + 1};
+        Fixture f;
+
+        (void)state;
+        fixture_init(&f);
+        for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+                f.request.size = sizes[i];
+                f.request.max = 0;
+                REFUSED(&f, .code = RESULT_INVALID, .asked = sizes[i]);
+                if (sizes[i] == 0)
+                        continue;
+                f.request.size = UNITS(1);
+                f.request.max = sizes[i];
+                REFUSED(&f, .code = RESULT_INVALID, .asked = sizes[i]);
+        }
+        f.request.size = UNITS(2);
+        f.request.max = UNITS(1);
+        REFUSED(&f, .code = RESULT_INVALID, .asked = UNITS(1));
+        f.request.max = UNITS(2);
+        assert_int_equal(reserve(&f), RESULT_OK);
+        fixture_deinit(&f);
+}
+
+static void test_largest_size(void **state)
+{
+        Fixture f;
+
+        (void)state;
+        fixture_init(&f);
+        f.stores[0].capacity = UINT64_MAX;
+        apply(&f);
+        f.request.size = POOL_BYTES_MAX;
+        assert_int_equal(reserve(&f), RESULT_OK);
+        assert_int_equal(f.pool->max, POOL_BYTES_MAX);
+        f.request.id = 2;
+        f.request.size = UNITS(1);
+        f.request.max = POOL_BYTES_MAX;
+        assert_int_equal(reserve(&f), RESULT_OK);
+        fixture_deinit(&f);
+}
+
+static void test_no_tenant(void **state)
+{
+        Match match = {.kind = MATCH_USER, .id = 1};
+        Fixture f;
+
+        (void)state;
+        fixture_init(&f);
+        f.tenant.matches = &match;
+        f.tenant.n_matches = 1;
+        apply(&f);
+        REFUSED(&f, .code = RESULT_NO_TENANT);
+        f.request.store = "x";
+        REFUSED(&f, .code = RESULT_NO_TENANT);
+        match.id = 1000;
+        apply(&f);
+        REFUSED(&f, .code = RESULT_STORE_UNKNOWN);
+        fixture_deinit(&f);
+}
+
+static void test_store_unknown_or_not_permitted(void **state)
+{
+        const char *permitted[] = {"a"};
+        Fixture f;
+
+        (void)state;
+        fixture_init(&f);
+        f.tenant.stores = permitted;
+        f.tenant.n_stores = 1;
+        apply(&f);
+        f.request.store = "nowhere";
+        REFUSED(&f, .code = RESULT_STORE_UNKNOWN);
+        f.request.store = "b";
+        REFUSED(&f, .code = RESULT_STORE_UNKNOWN);
+        f.stores[1].available = false;
+        apply(&f);
+        REFUSED(&f, .code = RESULT_STORE_UNKNOWN);
+        broker_stores_lost(f.broker);
+        REFUSED(&f, .code = RESULT_STORE_UNKNOWN);
+        apply(&f);
+        f.request.store = "a";
+        assert_int_equal(reserve(&f), RESULT_OK);
+        fixture_deinit(&f);
+}
+
+static void test_store_unavailable(void **state)
+{
+        const char *permitted[] = {"a", "c"};
+        Fixture f;
+
+        (void)state;
+        fixture_init(&f);
+        f.tenant.stores = permitted;
+        f.tenant.n_stores = 2;
+        f.stores[0].available = false;
+        apply(&f);
+        f.request.store = "a";
+        REFUSED(&f, .code = RESULT_STORE_UNAVAILABLE, .subject = "a");
+        f.request.store = "";
+        f.request.size = UNITS(6);
+        REFUSED(&f, .code = RESULT_STORE_FULL, .asked = UNITS(6), .limit = UNITS(5), .used = 0, .subject = "c");
+        f.stores[2].available = false;
+        apply(&f);
+        REFUSED(&f, .code = RESULT_STORE_UNAVAILABLE);
+        broker_stores_lost(f.broker);
+        REFUSED(&f, .code = RESULT_RETRY);
+        f.request.store = "a";
+        REFUSED(&f, .code = RESULT_RETRY, .subject = "a");
+        fixture_deinit(&f);
+}
+
+static void test_quotas(void **state)
+{
+        Fixture f;
+
+        (void)state;
+        fixture_init(&f);
+        f.tenant.bytes_max = UNITS(4);
+        f.tenant.pools_max = 2;
+        f.tenant.pool_bytes_max = UNITS(3);
+        apply(&f);
+        f.request.size = UNITS(4);
+        REFUSED(&f, .code = RESULT_QUOTA_POOL_SIZE, .asked = UNITS(4), .limit = UNITS(3), .subject = "batch");
+        (void)created(&f, 1, UNITS(3), "");
+        f.request.id = 2;
+        f.request.size = UNITS(2);
+        REFUSED(&f, .code = RESULT_QUOTA_BYTES, .asked = UNITS(2), .limit = UNITS(4), .used = UNITS(3),
+                .subject = "batch");
+        (void)created(&f, 2, UNITS(1), "");
+        f.request.id = 3;
+        REFUSED(&f, .code = RESULT_QUOTA_POOLS, .asked = 1, .limit = 2, .used = 2, .subject = "batch");
+        fixture_deinit(&f);
+}
+
+static void test_max_is_no_promise(void **state)
+{
+        Fixture f;
+
+        (void)state;
+        fixture_init(&f);
+        f.tenant.pool_bytes_max = UNITS(1);
+        apply(&f);
+        f.request.max = POOL_BYTES_MAX;
+        assert_int_equal(reserve(&f), RESULT_OK);
+        assert_int_equal(f.pool->charge.bytes, UNITS(1));
+        fixture_deinit(&f);
+}
+
+static void test_order_of_checks(void **state)
+{
+        const char *permitted[] = {"a"};
+        Match match = {.kind = MATCH_USER, .id = 1};
+        Fixture f;
+
+        (void)state;
+        fixture_init(&f);
+        f.tenant = (TenantConfig){
+                .name = "batch", .matches = &match, .n_matches = 1, .stores = permitted, .n_stores = 1};
+        f.stores[0].available = false;
+        f.stores[0].capacity = 0;
+        apply(&f);
+        f.request.size = 1;
+        f.request.store = "b";
+        REFUSED(&f, .code = RESULT_INVALID, .asked = 1);
+        f.request.size = UNITS(1);
+        REFUSED(&f, .code = RESULT_NO_TENANT);
+        match.id = 1000;
+        apply(&f);
+        REFUSED(&f, .code = RESULT_STORE_UNKNOWN);
+        f.request.store = "a";
+        REFUSED(&f, .code = RESULT_STORE_UNAVAILABLE, .subject = "a");
+        f.stores[0].available = true;
+        apply(&f);
+        REFUSED(&f, .code = RESULT_QUOTA_POOL_SIZE, .asked = UNITS(1), .subject = "batch");
+        f.tenant.pool_bytes_max = UNITS(1);
+        apply(&f);
+        REFUSED(&f, .code = RESULT_QUOTA_POOLS, .asked = 1, .subject = "batch");
+        f.tenant.pools_max = 1;
+        apply(&f);
+        REFUSED(&f, .code = RESULT_QUOTA_BYTES, .asked = UNITS(1), .subject = "batch");
+        f.tenant.bytes_max = UNITS(1);
+        apply(&f);
+        REFUSED(&f, .code = RESULT_STORE_FULL, .asked = UNITS(1), .subject = "a");
+        f.stores[0].capacity = UNITS(1);
+        apply(&f);
+        assert_int_equal(reserve(&f), RESULT_OK);
+        fixture_deinit(&f);
+}
+
+static void test_emptiest_store_first(void **state)
+{
+        Fixture f;
+
+        (void)state;
+        fixture_init(&f);
+        assert_string_equal(created(&f, 1, UNITS(10), "")->store->info.name, "b");
+        assert_string_equal(created(&f, 2, UNITS(1), "")->store->info.name, "a"); /* 10 and 10: as configured */
+        assert_string_equal(created(&f, 3, UNITS(1), "")->store->info.name, "b");
+        assert_string_equal(created(&f, 4, UNITS(9), "")->store->info.name, "a");
+        assert_string_equal(created(&f, 5, UNITS(9), "")->store->info.name, "b");
+        assert_string_equal(created(&f, 6, UNITS(5), "")->store->info.name, "c");
+        f.request.id = 7;
+        f.request.size = UNITS(1);
+        REFUSED(&f, .code = RESULT_STORE_FULL, .asked = UNITS(1), .limit = UNITS(10), .used = UNITS(10),
+                .subject = "a");
+        fixture_deinit(&f);
+}
+
+/* The best store has no room for this tenant, another one has. */
+static void test_next_store_when_the_share_is_used_up(void **state)
+{
+        Fixture f;
+
+        (void)state;
+        fixture_init(&f);
+        f.tenant.percent = 30; /* 3, 6 and 1 units */
+        apply(&f);
+        assert_string_equal(created(&f, 1, UNITS(6), "")->store->info.name, "b");
+        assert_string_equal(created(&f, 2, UNITS(1), "")->store->info.name, "a");
+        f.request.id = 3;
+        f.request.size = UNITS(3);
+        /* b is the best still, with 14 units free. */
+        REFUSED(&f, .code = RESULT_QUOTA_BYTES, .asked = UNITS(3), .limit = UNITS(6), .used = UNITS(6),
+                .subject = "batch");
+        assert_string_equal(created(&f, 3, UNITS(2), "")->store->info.name, "a");
+        assert_string_equal(created(&f, 4, UNITS(1), "")->store->info.name, "c");
+        fixture_deinit(&f);
+}
+
+static void test_pools_are_listed_in_order(void **state)
+{
+        uint64_t seq = 0;
+        Fixture f;
+
+        (void)state;
+        fixture_init(&f);
+        for (uint64_t id = 9; id > 0; id--)
+                (void)created(&f, id, UNITS(1), "");
+        broker_begin_release(f.broker, broker_find_pool(f.broker, 5));
+        broker_finish_release(f.broker, broker_find_pool(f.broker, 5));
+        (void)created(&f, 5, UNITS(1), "");
+        list_for_each(it, broker_pools(f.broker)) {
+                const Pool *pool = list_entry(it, Pool, broker_link);
+
+                assert_true(pool->seq > seq);
+                seq = pool->seq;
+                if (pool->id == 5)
+                        assert_int_equal(seq, 10);
+                else
+                        assert_int_equal(seq, 10 - pool->id);
+        }
+        assert_int_equal(seq, 10);
+        fixture_deinit(&f);
+}
+
+static void test_many_pools(void **state)
+{
+        enum { N = 3000 };
+        Fixture f;
+
+        (void)state;
+        fixture_init(&f);
+        f.stores[0].capacity = UNITS(N);
+        apply(&f);
+        for (uint64_t id = 1; id <= N; id++)
+                (void)created(&f, id * UINT64_C(0x9e3779b97f4a7c15), UNITS(1), "a");
+        for (uint64_t id = 1; id <= N; id++)
+                assert_int_equal(broker_find_pool(f.broker, id * UINT64_C(0x9e3779b97f4a7c15))->seq, id);
+        assert_int_equal(broker_figures(f.broker).pools, N);
+        assert_int_equal(broker_figures(f.broker).bytes, UNITS(N));
+        fixture_deinit(&f);
+}
+
+/* ----------------------------------------------------------------------------------------------- release */
+
+static void test_release(void **state)
+{
+        Fixture f;
+        Pool *pool;
+
+        (void)state;
+        fixture_init(&f);
+        pool = created(&f, 1, UNITS(3), "a");
+        assert_false(broker_release_is_due(pool));
+        assert_true(broker_begin_release(f.broker, pool));
+        assert_int_equal(pool->state, POOL_RELEASING);
+        assert_true(broker_release_is_due(pool));
+        assert_int_equal(pool->store->charged, UNITS(3));
+        assert_false(broker_begin_release(f.broker, pool));
+        assert_true(broker_is_consistent(f.broker));
+        broker_finish_release(f.broker, pool);
+        assert_null(broker_find_pool(f.broker, 1));
+        assert_int_equal(broker_figures(f.broker).bytes, 0);
+        fixture_deinit(&f);
+}
+
+static void test_release_while_being_created(void **state)
+{
+        Fixture f;
+        Pool *pool;
+
+        (void)state;
+        fixture_init(&f);
+        assert_int_equal(reserve(&f), RESULT_OK);
+        pool = f.pool;
+        assert_false(broker_begin_release(f.broker, pool));
+        assert_false(broker_release_is_due(pool));
+        assert_false(broker_begin_release(f.broker, pool));
+        assert_true(broker_is_consistent(f.broker));
+        broker_commit_create(f.broker, pool, UNITS(1));
+        assert_int_equal(pool->state, POOL_RELEASING);
+        assert_true(broker_release_is_due(pool));
+        assert_true(broker_is_consistent(f.broker));
+        broker_finish_release(f.broker, pool);
+
+        assert_int_equal(reserve(&f), RESULT_OK);
+        assert_false(broker_begin_release(f.broker, f.pool));
+        broker_abort_create(f.broker, f.pool);
+        assert_int_equal(broker_figures(f.broker).pools, 0);
+        fixture_deinit(&f);
+}
+
+static void test_broker_dies_with_everything(void **state)
+{
+        Fixture f;
+
+        (void)state;
+        fixture_init(&f);
+        (void)created(&f, 1, UNITS(1), "a");
+        assert_true(broker_begin_release(f.broker, created(&f, 2, UNITS(1), "b")));
+        f.request.id = 3;
+        assert_int_equal(reserve(&f), RESULT_OK);
+        assert_int_equal(broker_set_tenants(f.broker, NULL, 0), 0);
+        assert_int_equal(broker_set_stores(f.broker, NULL, 0), 0);
+        fixture_deinit(&f);
+}
+
+/* ------------------------------------------------------------------------------------------------- adopt */
+
+static AdoptRequest adoptable(const Fixture *f)
+{
+        return (AdoptRequest){
+                .id = 5,
+                .store = "a",
+                .tenant = "batch",
+                .name = "cache",
+                .size = UNITS(2),
+                .length = UNITS(4),
+                .max = UNITS(8),
+                .created = 1234,
+                .request_id = 99,
+                .owner = f->owner,
+        };
+}
+
+static void test_adopt(void **state)
+{
+        AdoptRequest request;
+        Pool *pool = NULL;
+        Fixture f;
+        bool noop;
+
+        (void)state;
+        fixture_init(&f);
+        request = adoptable(&f);
+        assert_int_equal(broker_adopt(f.broker, &request, &pool), 0);
+        assert_ptr_equal(broker_find_pool(f.broker, 5), pool);
+        assert_int_equal(pool->state, POOL_READY);
+        assert_false(pool->busy);
+        assert_string_equal(pool->name, "cache");
+        assert_string_equal(tenant_name(pool->tenant), "batch");
+        assert_string_equal(pool->store->info.name, "a");
+        assert_int_equal(pool->size, UNITS(2));
+        assert_int_equal(pool->charge.bytes, UNITS(2));
+        assert_int_equal(pool->length, UNITS(4));
+        assert_int_equal(pool->max, UNITS(8));
+        assert_int_equal(pool->created, 1234);
+        assert_int_equal(pool->request_id, 99);
+        assert_ptr_equal(pool->owner, f.owner);
+        assert_int_equal(pool->store->charged, UNITS(2));
+        assert_true(broker_is_consistent(f.broker));
+
+        assert_int_equal(broker_reserve_grow(f.broker, pool, UNITS(8), &noop, &f.refusal), RESULT_OK);
+        broker_commit_grow(f.broker, pool, pool_length_for(pool, UNITS(8)));
+        assert_int_equal(pool->length, UNITS(8));
+        assert_true(broker_begin_release(f.broker, pool));
+        broker_finish_release(f.broker, pool);
+        fixture_deinit(&f);
+}
+
+static void test_adopt_releasing(void **state)
+{
+        AdoptRequest request;
+        Pool *pool = NULL;
+        Fixture f;
+
+        (void)state;
+        fixture_init(&f);
+        request = adoptable(&f);
+        request.releasing = true;
+        request.size = 4096; /* as far as the release had come */
+        request.length = 0;
+        request.max = 0;
+        assert_int_equal(broker_adopt(f.broker, &request, &pool), 0);
+        assert_int_equal(pool->state, POOL_RELEASING);
+        assert_true(broker_release_is_due(pool));
+        assert_false(broker_begin_release(f.broker, pool));
+        assert_int_equal(broker_figures(f.broker).releasing, 1);
+        assert_int_equal(broker_figures(f.broker).bytes, 4096);
+        assert_true(broker_is_consistent(f.broker));
+        broker_finish_release(f.broker, pool);
+        request.size = POOL_BYTES_MAX + 1;
+        assert_int_equal(broker_adopt(f.broker, &request, &pool), -EINVAL);
+        fixture_deinit(&f);
+}
+
+static void test_adopt_beyond_limits(void **state)
+{
+        AdoptRequest request;
+        Pool *pool = NULL;
+        Fixture f;
+
+        (void)state;
+        fixture_init(&f);
+        f.tenant.bytes_max = UNITS(1);
+        f.tenant.pools_max = 0;
+        f.tenant.pool_bytes_max = UNITS(1);
+        f.stores[0].available = false;
+        f.stores[0].capacity = UNITS(1);
+        apply(&f);
+        request = adoptable(&f);
+        assert_int_equal(broker_adopt(f.broker, &request, &pool), 0);
+        assert_int_equal(pool->store->charged, UNITS(2));
+        f.tenant.pools_max = 2;
+        apply(&f);
+        REFUSED(&f, .code = RESULT_QUOTA_BYTES, .asked = UNITS(1), .limit = UNITS(1), .used = UNITS(2),
+                .subject = "batch");
+        fixture_deinit(&f);
+}
+
+static void test_adopt_for_a_tenant_that_is_gone(void **state)
+{
+        AdoptRequest request;
+        Pool *pool = NULL, *other = NULL;
+        Fixture f;
+
+        (void)state;
+        fixture_init(&f);
+        request = adoptable(&f);
+        request.tenant = "old";
+        assert_int_equal(broker_adopt(f.broker, &request, &pool), 0);
+        request.id = 6;
+        assert_int_equal(broker_adopt(f.broker, &request, &other), 0);
+        assert_ptr_equal(pool->tenant, other->tenant);
+        assert_string_equal(tenant_name(pool->tenant), "old");
+        assert_int_equal(tenant_figures(pool->tenant).bytes, UNITS(4));
+        assert_true(broker_is_consistent(f.broker));
+        assert_true(broker_begin_release(f.broker, pool));
+        broker_finish_release(f.broker, pool);
+        assert_string_equal(tenant_name(other->tenant), "old");
+
+        /* When it is configured again it has its pools. */
+        f.tenant = (TenantConfig){.name = "old", .bytes_max = UNITS(3), .pools_max = 2, .pool_bytes_max = UNITS(9)};
+        apply(&f);
+        assert_int_equal(tenant_figures(other->tenant).pools, 1);
+        f.request.size = UNITS(2);
+        REFUSED(&f, .code = RESULT_QUOTA_BYTES, .asked = UNITS(2), .limit = UNITS(3), .used = UNITS(2),
+                .subject = "old");
+        fixture_deinit(&f);
+}
+
+static void test_adopt_errors(void **state)
+{
+        static const char long_name[] = "123456789012345678901234567890123";
+        AdoptRequest request, good;
+        Pool *pool = NULL;
+        Fixture f;
+
+        (void)state;
+        fixture_init(&f);
+        good = request = adoptable(&f);
+#define FAILS(error, field, value)                                                                                    \
+        do {                                                                                                          \
+                request = good;                                                                                       \
+                request.field = (value);                                                                              \
+                assert_int_equal(broker_adopt(f.broker, &request, &pool), (error));                                   \
+                assert_true(broker_is_consistent(f.broker));                                                          \
+                assert_int_equal(broker_figures(f.broker).pools, 0);                                                  \
+        } while (0)
+        FAILS(-EINVAL, id, 0);
+        FAILS(-EINVAL, size, 0);
+        FAILS(-EINVAL, size, UNITS(2) + 1);
+        FAILS(-EINVAL, size, UNITS(5)); /* > length */
+        FAILS(-EINVAL, size, UINT64_MAX);
+        FAILS(-EINVAL, length, UNITS(1));
+        FAILS(-EINVAL, length, UNITS(4) + 1);
+        FAILS(-EINVAL, max, UNITS(1));
+        FAILS(-EINVAL, max, 0);
+        FAILS(-EINVAL, max, UNITS(8) - 1);
+        FAILS(-EINVAL, tenant, "");
+        FAILS(-EINVAL, tenant, long_name);
+        FAILS(-EINVAL, name, long_name);
+        FAILS(-ENOENT, store, "x");
+        FAILS(-ENOENT, store, "");
+#undef FAILS
+        assert_null(pool);
+
+        good.name = long_name + 1;
+        good.size = good.length = good.max = UNITS(1);
+        assert_int_equal(broker_adopt(f.broker, &good, &pool), 0);
+        assert_string_equal(pool->name, long_name + 1);
+        assert_int_equal(broker_adopt(f.broker, &good, &pool), -EEXIST);
+        assert_int_equal(broker_figures(f.broker).pools, 1);
+        fixture_deinit(&f);
+}
+
+/* ------------------------------------------------------------------------------------------------ misuse */
+
+static void commit_twice(Fixture *f)
+{
+        broker_commit_create(f->broker, f->pool, UNITS(1));
+        broker_commit_create(f->broker, f->pool, UNITS(1));
+}
+
+static void abort_after_commit(Fixture *f)
+{
+        broker_commit_create(f->broker, f->pool, UNITS(1));
+        broker_abort_create(f->broker, f->pool);
+}
+
+static void commit_too_short(Fixture *f)
+{
+        broker_commit_create(f->broker, f->pool, UNITS(1) - 1);
+}
+
+static void commit_as_grow(Fixture *f)
+{
+        broker_commit_grow(f->broker, f->pool, UNITS(1));
+}
+
+static void finish_while_busy(Fixture *f)
+{
+        (void)broker_begin_release(f->broker, f->pool);
+        broker_finish_release(f->broker, f->pool);
+}
+
+static void finish_without_begin(Fixture *f)
+{
+        broker_commit_create(f->broker, f->pool, UNITS(1));
+        broker_finish_release(f->broker, f->pool);
+}
+
+static void same_id_again(Fixture *f)
+{
+        Pool *pool;
+
+        (void)broker_reserve_create(f->broker, &f->request, &pool, &f->refusal);
+}
+
+static void properly(Fixture *f)
+{
+        broker_commit_create(f->broker, f->pool, UNITS(1));
+        (void)broker_begin_release(f->broker, f->pool);
+        broker_finish_release(f->broker, f->pool);
+}
+
+/* Tried in a child, on a pool that is reserved. */
+static bool aborts(void (*fn)(Fixture *))
+{
+        Fixture f;
+        int status;
+        pid_t pid;
+
+        fixture_init(&f);
+        assert_int_equal(reserve(&f), RESULT_OK);
+        pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+                (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0});
+                (void)close(STDERR_FILENO);
+                fn(&f);
+                _exit(0);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        fixture_deinit(&f);
+        return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+}
+
+static void test_misuse(void **state)
+{
+        (void)state;
+        assert_false(aborts(properly));
+        assert_true(aborts(commit_twice));
+        assert_true(aborts(abort_after_commit));
+        assert_true(aborts(commit_too_short));
+        assert_true(aborts(commit_as_grow));
+        assert_true(aborts(finish_while_busy));
+        assert_true(aborts(finish_without_begin));
+        assert_true(aborts(same_id_again));
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_create),
+                cmocka_unit_test(test_abort_create),
+                cmocka_unit_test(test_invalid_size),
+                cmocka_unit_test(test_largest_size),
+                cmocka_unit_test(test_no_tenant),
+                cmocka_unit_test(test_store_unknown_or_not_permitted),
+                cmocka_unit_test(test_store_unavailable),
+                cmocka_unit_test(test_quotas),
+                cmocka_unit_test(test_max_is_no_promise),
+                cmocka_unit_test(test_order_of_checks),
+                cmocka_unit_test(test_emptiest_store_first),
+                cmocka_unit_test(test_next_store_when_the_share_is_used_up),
+                cmocka_unit_test(test_pools_are_listed_in_order),
+                cmocka_unit_test(test_many_pools),
+                cmocka_unit_test(test_release),
+                cmocka_unit_test(test_release_while_being_created),
+                cmocka_unit_test(test_broker_dies_with_everything),
+                cmocka_unit_test(test_adopt),
+                cmocka_unit_test(test_adopt_releasing),
+                cmocka_unit_test(test_adopt_beyond_limits),
+                cmocka_unit_test(test_adopt_for_a_tenant_that_is_gone),
+                cmocka_unit_test(test_adopt_errors),
+                cmocka_unit_test(test_misuse),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}

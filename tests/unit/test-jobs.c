@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The broker's end of the job protocol against a provisioner that this test plays itself, in the same thread. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+#include "ipc/jobs.h"
+#include "log.h"
+#include "proto/wire.h"
+
+static char dir[] = "/tmp/pmbroker-test-jobs-XXXXXX";
+static char path[128];
+static sd_event *event;
+static Jobs *jobs;
+static int listener, peer;
+
+static unsigned n_connected, n_disconnected, n_events, n_replies;
+static JobReply last;
+static int last_fd;
+static JobUsage last_tail;
+
+static void on_connected(void *userdata)
+{
+        (void)userdata;
+        n_connected++;
+}
+
+static void on_disconnected(void *userdata)
+{
+        (void)userdata;
+        n_disconnected++;
+}
+
+static void on_event(const JobReply *e, void *userdata)
+{
+        (void)userdata;
+        last = *e;
+        n_events++;
+}
+
+static void on_reply(const JobReply *reply, const void *tail, int *fd, void *userdata)
+{
+        assert_ptr_equal(userdata, &last);
+        last = *reply;
+        if (reply->kind == JOB_USAGE && reply->n > 0)
+                memcpy(&last_tail, tail, sizeof(last_tail));
+        last_fd = TAKE_FD(*fd);
+        n_replies++;
+}
+
+static void run_until(const unsigned *counter, unsigned value)
+{
+        for (unsigned i = 0; i < 500 && *counter < value; i++)
+                assert_true(sd_event_run(event, 10 * 1000) >= 0);
+        assert_int_equal(*counter, value);
+}
+
+static void accept_peer(void)
+{
+        unsigned before = n_connected;
+
+        run_until(&n_connected, before + 1);
+        peer = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        assert_true(peer >= 0);
+}
+
+static int setup(void **state)
+{
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+        (void)state;
+        n_connected = n_disconnected = n_events = n_replies = 0;
+        log_set_level(LOG_ERR);
+        strcpy(dir, "/tmp/pmbroker-test-jobs-XXXXXX");
+        assert_non_null(mkdtemp(dir));
+        snprintf(path, sizeof(path), "%s/jobs", dir);
+        strcpy(address.sun_path, path);
+        listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+        assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
+        assert_int_equal(listen(listener, 5), 0);
+        assert_int_equal(sd_event_new(&event), 0);
+        assert_int_equal(jobs_new(event, path,
+                                 &(JobsHooks){.connected = on_connected,
+                                         .disconnected = on_disconnected,
+                                         .event = on_event},
+                                 &jobs),
+                0);
+        assert_int_equal(n_connected, 0); /* no hook from within */
+        assert_false(jobs_is_connected(jobs));
+        accept_peer();
+        assert_true(jobs_is_connected(jobs));
+        return 0;
+}
+
+static int teardown(void **state)
+{
+        (void)state;
+        jobs = jobs_free(jobs);
+        event = sd_event_unref(event);
+        safe_close(peer);
+        safe_close(listener);
+        unlink(path);
+        rmdir(dir);
+        return 0;
+}
+
+static JobRequest receive(size_t tail_size)
+{
+        uint8_t data[JOB_PACKET_MAX];
+        JobRequest request;
+
+        assert_int_equal(recv(peer, data, sizeof(data), 0), sizeof(request) + tail_size);
+        memcpy(&request, data, sizeof(request));
+        assert_int_equal(request.version, JOB_VERSION);
+        assert_true(request.serial > 0);
+        return request;
+}
+
+static int send_job(JobKind kind, uint64_t pool)
+{
+        JobRequest request = {.kind = kind, .pool = pool};
+
+        return jobs_send(jobs, &request, NULL, 0, on_reply, &last);
+}
+
+static void replies_find_their_job(void **state)
+{
+        JobRequest one, two;
+        JobReply reply;
+
+        (void)state;
+        assert_int_equal(send_job(JOB_GROW, 1), 0);
+        assert_int_equal(send_job(JOB_RELEASE, 2), 0);
+        assert_int_equal(n_replies, 0);
+        one = receive(0);
+        two = receive(0);
+        assert_int_not_equal(one.serial, two.serial);
+
+        /* the other way round */
+        reply = (JobReply){.version = JOB_VERSION, .kind = JOB_RELEASE, .serial = two.serial, .pool = 2, .error = -EIO};
+        assert_int_equal(wire_send(peer, &reply, sizeof(reply), -1), 0);
+        run_until(&n_replies, 1);
+        assert_int_equal(last.pool, 2);
+        assert_int_equal(last.error, -EIO);
+        assert_int_equal(last_fd, -EBADF);
+        reply = (JobReply){.version = JOB_VERSION, .kind = JOB_GROW, .serial = one.serial, .pool = 1};
+        assert_int_equal(wire_send(peer, &reply, sizeof(reply), STDERR_FILENO), 0);
+        run_until(&n_replies, 2);
+        assert_int_equal(last.pool, 1);
+        assert_true(last_fd >= 0);
+        safe_close(last_fd);
+}
+
+static void a_tail_and_an_event(void **state)
+{
+        struct {
+                JobReply reply;
+                JobUsage usage;
+        } packet = {.reply = {.version = JOB_VERSION, .kind = JOB_USAGE, .n = 1}, .usage = {.pool = 7, .used = 9}};
+        JobReply e = {.version = JOB_VERSION, .kind = JOB_EVENT_AUDIT, .pool = 5, .used = 3};
+        JobRequest request = {.kind = JOB_USAGE, .n = 1};
+        uint64_t id = 7;
+
+        (void)state;
+        assert_int_equal(jobs_send(jobs, &request, &id, sizeof(id), on_reply, &last), 0);
+        packet.reply.serial = receive(sizeof(id)).serial;
+        assert_int_equal(wire_send(peer, &packet, sizeof(packet), -1), 0);
+        run_until(&n_replies, 1);
+        assert_int_equal(last_tail.pool, 7);
+        assert_int_equal(last_tail.used, 9);
+        assert_int_equal(wire_send(peer, &e, sizeof(e), -1), 0);
+        run_until(&n_events, 1);
+        assert_int_equal(last.pool, 5);
+}
+
+static void the_end_calls_back_and_connects_again(void **state)
+{
+        (void)state;
+        assert_int_equal(send_job(JOB_GROW, 1), 0);
+        assert_int_equal(send_job(JOB_GROW, 2), 0);
+        peer = safe_close(peer);
+        run_until(&n_disconnected, 1);
+        assert_int_equal(n_replies, 2);
+        assert_int_equal(last.error, -ECONNRESET);
+        assert_int_equal(send_job(JOB_GROW, 3), -ENOTCONN);
+        accept_peer();
+        assert_int_equal(n_connected, 2);
+        assert_int_equal(send_job(JOB_GROW, 4), 0);
+        assert_int_equal(receive(0).pool, 4);
+        jobs = jobs_free(jobs);
+        assert_int_equal(n_replies, 3);
+        assert_int_equal(last.error, -ECANCELED);
+}
+
+/* Each of these ends the connection and is called back as such, and a new one is made. */
+static void what_is_not_of_the_protocol(void **state)
+{
+        (void)state;
+        for (unsigned i = 0; i < 6; i++) {
+                JobReply reply = {.version = JOB_VERSION, .kind = JOB_GROW};
+                size_t size = sizeof(reply);
+
+                n_replies = n_disconnected = 0;
+                assert_int_equal(send_job(JOB_GROW, 1), 0);
+                reply.serial = receive(0).serial;
+                switch (i) {
+                case 0:
+                        size--;
+                        break;
+                case 1:
+                        reply.version++;
+                        break;
+                case 2:
+                        reply.serial++; /* nobody asked */
+                        break;
+                case 3:
+                        reply.kind = JOB_SHRINK; /* something else was asked */
+                        break;
+                case 4:
+                        reply.n = 1; /* a tail that is not there */
+                        break;
+                case 5:
+                        reply.kind = JOB_POOLS;
+                        reply.n = UINT32_MAX;
+                        break;
+                }
+                assert_int_equal(wire_send(peer, &reply, size, -1), 0);
+                run_until(&n_disconnected, 1);
+                assert_int_equal(n_replies, 1);
+                assert_int_equal(last.error, -ECONNRESET);
+                peer = safe_close(peer);
+                accept_peer();
+        }
+}
+
+static void a_socket_that_is_full(void **state)
+{
+        unsigned sent = 0;
+
+        (void)state;
+        /* More than the socket holds: what does not fit waits, in order. */
+        for (; sent < 5000; sent++)
+                assert_int_equal(send_job(JOB_GROW, sent + 1), 0);
+        for (unsigned i = 0; i < sent; i++) {
+                JobRequest request;
+                JobReply reply = {.version = JOB_VERSION, .kind = JOB_GROW};
+
+                for (unsigned k = 0; k < 100; k++) {
+                        ssize_t n = recv(peer, &request, sizeof(request), MSG_DONTWAIT);
+
+                        if (n == sizeof(request))
+                                break;
+                        assert_true(sd_event_run(event, 1000) >= 0);
+                }
+                assert_int_equal(request.pool, i + 1);
+                reply.serial = request.serial;
+                assert_int_equal(wire_send(peer, &reply, sizeof(reply), -1), 0);
+                assert_true(sd_event_run(event, 0) >= 0);
+        }
+        run_until(&n_replies, sent);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(replies_find_their_job, setup, teardown),
+                cmocka_unit_test_setup_teardown(a_tail_and_an_event, setup, teardown),
+                cmocka_unit_test_setup_teardown(the_end_calls_back_and_connects_again, setup, teardown),
+                cmocka_unit_test_setup_teardown(what_is_not_of_the_protocol, setup, teardown),
+                cmocka_unit_test_setup_teardown(a_socket_that_is_full, setup, teardown),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}

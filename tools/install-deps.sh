@@ -1,0 +1,48 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Install the Debian packages that building, testing and the demo need. Does nothing, quickly and without the
+# network, when all is there.
+#
+#   install-deps.sh build    what `make all` and `make demo` need
+#   install-deps.sh check    that, and what `make check` and `make bench` need
+set -eu
+
+build="gcc make pkg-config libc6-dev dpkg-dev ca-certificates
+       libsystemd-dev libprotobuf-c-dev protobuf-c-compiler libinih-dev libsmartcols-dev uthash-dev"
+check="clang clang-format libcmocka-dev libmemkind-dev protobuf-compiler
+       python3 python3-pytest python3-protobuf procps"
+
+case "${1:-build}" in
+build) want=$build ;;
+check) want="$build $check" ;;
+*) echo "usage: $0 [build|check]" >&2; exit 64 ;;
+esac
+
+command -v dpkg-query >/dev/null || {
+    echo "$0: not a Debian system; please install the equivalents of:" $want >&2
+    exit 0
+}
+
+missing=
+for p in $want; do
+    case $(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null || true) in
+    installed) ;;
+    *) missing="$missing $p" ;;
+    esac
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" -ne 0 ]; then
+    echo "$0: missing Debian packages:$missing" >&2
+    echo "$0: run as root: apt-get install --no-install-recommends$missing" >&2
+    exit 1
+fi
+echo "installing:$missing"
+export DEBIAN_FRONTEND=noninteractive
+# shellcheck disable=SC2086
+apt-get install -y -q --no-install-recommends $missing >/dev/null 2>&1 && exit 0
+# The package lists may be old or missing.
+apt-get update -q
+# shellcheck disable=SC2086
+apt-get install -y -q --no-install-recommends $missing
