@@ -29,6 +29,7 @@ PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.SECONDARY:
 MAKEFLAGS += --no-builtin-rules
 ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
 MAKEFLAGS += -j$(shell nproc)
@@ -126,7 +127,8 @@ $(BUILD)/%.o: %.c | $(BUILD)/proto/pmbroker.pb-c.h
 	$(call say,CC  )$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(CFLAGS_$(firstword $(subst /, ,$<))) -MMD -MP -c -o $@ $<
 
 CFLAGS_client = -I$(BUILD)/jemalloc/include
-$(call obj,$(SRC_CLIENT)): | $(JEMALLOC)
+CFLAGS_tests = $(CFLAGS_client) -Wno-format-nonliteral
+$(call obj,$(SRC_CLIENT) $(SRC_UNIT)): | $(JEMALLOC)
 
 $(JEMALLOC): tools/build-jemalloc.sh
 	$(call say,GEN )tools/build-jemalloc.sh $(BUILD)/jemalloc

@@ -15,6 +15,8 @@
 /* Pools that the daemon keeps for us and that nobody here wants any more. Too many to remember: they end with us. */
 #define ORPHANS_MAX 64
 
+#define ORPHANS_RETRY_USEC UINT64_C(1000000)
+
 struct pmb_client {
         Connection connection;
         List client_link; /* in fork.c */

@@ -102,7 +102,7 @@ int connection_watch(Connection *c)
                 c->epoll_fd = TAKE_FD(ep);
                 c->timer_fd = TAKE_FD(timer);
                 /* Whatever happened until now, even a disconnect: have a look. */
-                connection_kick(c);
+                connection_kick(c, 0);
                 watch(c);
         }
         connection_unlock(c);
@@ -114,9 +114,9 @@ int connection_fd(Connection *c)
         return c->epoll_fd;
 }
 
-void connection_kick(Connection *c)
+void connection_kick(Connection *c, uint64_t usec)
 {
-        set_timer(c, 0, 0);
+        set_timer(c, 0, usec);
 }
 
 /* ---------------------------------------------------------------------------------------------- delivery */
@@ -169,6 +169,7 @@ static void deliver(Connection *c, const ServerPacket *p, int *fd)
                 call->refusal = refusal_from_error(p->error);
                 end_call(call, refusal_to_errno(&call->refusal));
         } else if ((int)p->body_case != call->expect) {
+                call->uncertain = true;
                 end_call(call, -EPROTO);
         } else
                 end_call(call, call->on_reply ? call->on_reply(call, p, fd) : 0);
@@ -247,7 +248,7 @@ static void install(Connection *c, Handshake *h)
         c->handler->on_resumed(c->userdata, h->pools, h->n_pools);
         for (size_t i = 0; i < h->n_events; i++)
                 c->handler->on_event(c->userdata, h->events[i]);
-        connection_kick(c);
+        connection_kick(c, 0);
 }
 
 static void restore_once(Connection *c, uint64_t deadline_usec)

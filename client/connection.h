@@ -49,7 +49,6 @@ typedef struct ConnectionHandler {
 enum {
         CALL_MUTATES = 1u << 0,      /* carries a request id */
         CALL_IF_CONNECTED = 1u << 1, /* fails with -ENOTCONN instead of waiting for the daemon */
-        CALL_TAKES_FD = 1u << 2,
 };
 
 /* One request: `packet`, `flags`, `expect` and perhaps the functions are given, the rest is the result. */
@@ -116,8 +115,8 @@ int connection_watch(Connection *c);
 /* Readable when connection_dispatch() has something to do. */
 int connection_fd(Connection *c);
 
-/* Make connection_fd() readable. Lock held. */
-void connection_kick(Connection *c);
+/* Make connection_fd() readable, now or in a while. Lock held. */
+void connection_kick(Connection *c, uint64_t usec);
 
 /* Read what has come, and connect if that is due. Waits for nothing but the answers of a new connection. */
 void connection_dispatch(Connection *c);

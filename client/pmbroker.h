@@ -39,6 +39,7 @@ extern "C" {
 #endif
 
 #if defined(__GNUC__)
+#pragma GCC visibility push(default)
 #define PMB_MALLOC_LIKE(...) __attribute__((__malloc__, __warn_unused_result__, __alloc_size__(__VA_ARGS__)))
 #define PMB_WARN_UNUSED      __attribute__((__warn_unused_result__))
 #else
@@ -261,6 +262,10 @@ struct pmb_event {
  */
 void pmb_client_set_handler(struct pmb_client *client,
         void (*handler)(const struct pmb_event *event, void *userdata), void *userdata);
+
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 
 #ifdef __cplusplus
 }

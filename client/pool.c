@@ -93,11 +93,6 @@ void pool_told_size(struct pmb_pool *pool, uint64_t size, uint64_t length)
         arena_unlock(&pool->arena);
 }
 
-void pool_revoke(struct pmb_pool *pool)
-{
-        atomic_store(&pool->refuse, ESTALE);
-}
-
 void pool_note_refusal(struct pmb_pool *pool, const Refusal *refusal)
 {
         if (refusal->code == RESULT_OK)
@@ -109,6 +104,8 @@ void pool_note_refusal(struct pmb_pool *pool, const Refusal *refusal)
 }
 
 /* -------------------------------------------------------------------------------------------------------- create */
+
+#define GRANT_ATTEMPTS 3
 
 typedef struct Creation {
         struct pmb_pool *pool;
@@ -149,25 +146,21 @@ static void make_heap(Call *call)
         creation->heap = creation->pool->raw ? 0 : arena_open(&creation->pool->arena);
 }
 
-static int destroy(struct pmb_client *client, uint64_t id, unsigned flags)
+int pool_destroy_id(struct pmb_client *client, uint64_t id, unsigned call_flags)
 {
         Pmbroker__V1__DestroyPool body = PMBROKER__V1__DESTROY_POOL__INIT;
         Call call = {
                 .packet = PMBROKER__V1__CLIENT_PACKET__INIT,
-                .flags = CALL_MUTATES | flags,
+                .flags = CALL_MUTATES | call_flags,
                 .expect = PMBROKER__V1__SERVER_PACKET__BODY_DONE,
         };
+
+        int r;
 
         body.pool = id;
         call.packet.body_case = PMBROKER__V1__CLIENT_PACKET__BODY_DESTROY_POOL;
         call.packet.destroy_pool = &body;
-        return connection_call(&client->connection, &call);
-}
-
-int pool_destroy_id(struct pmb_client *client, uint64_t id)
-{
-        int r = destroy(client, id, 0);
-
+        r = connection_call(&client->connection, &call);
         return r == -ENOENT ? 0 : r;
 }
 
@@ -177,7 +170,7 @@ static int ask_for_pool(struct pmb_pool *pool, uint64_t size, const struct pmb_p
         Creation creation = {.pool = pool};
         Call call = {
                 .packet = PMBROKER__V1__CLIENT_PACKET__INIT,
-                .flags = CALL_MUTATES | CALL_TAKES_FD,
+                .flags = CALL_MUTATES,
                 .expect = PMBROKER__V1__SERVER_PACKET__BODY_GRANT,
                 .userdata = &creation,
                 .on_reply = on_grant,
@@ -194,9 +187,9 @@ static int ask_for_pool(struct pmb_pool *pool, uint64_t size, const struct pmb_p
         call.packet.create_pool = &body;
 
         r = connection_call(&client->connection, &call);
-        while (r == -EUNATCH) {
+        for (int i = 0; r == -EUNATCH && i < GRANT_ATTEMPTS; i++) {
                 /* The first answer, with the descriptor, was lost: a pool that nobody can map. Start again. */
-                r = pool_destroy_id(client, creation.orphan);
+                r = pool_destroy_id(client, creation.orphan, 0);
                 if (r == 0)
                         r = connection_call(&client->connection, &call);
         }
@@ -238,7 +231,7 @@ int pmb_pool_create(struct pmb_client *client, const struct pmb_pool_options *op
 {
         _cleanup_(cleanup_pool_free) struct pmb_pool *pool = NULL;
         _cleanup_close_ int spare = -EBADF;
-        uint64_t size, max;
+        uint64_t size = 0, max = 0;
         int r;
 
         r = check_options(options, &size, &max);
@@ -294,10 +287,8 @@ struct pmb_pool *pmb_pool_close(struct pmb_pool *pool)
         pool_free(pool);
 
         if (id > 0) {
-                int r = destroy(client, id, CALL_IF_CONNECTED);
-
                 /* If it cannot be asked now: later, or it finds out that this process has ended. */
-                if (r < 0 && r != -ENOENT) {
+                if (pool_destroy_id(client, id, CALL_IF_CONNECTED) < 0) {
                         connection_lock(&client->connection);
                         client_add_orphan(client, id);
                         connection_unlock(&client->connection);

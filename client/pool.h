@@ -34,6 +34,7 @@ enum {
         POOL_RESIZED = 1u << 0,
         POOL_RECLAIM = 1u << 1,
         POOL_REVOKED = 1u << 2,
+        POOL_SETTLE = 1u << 3,
 };
 
 struct pmb_pool {
@@ -86,16 +87,17 @@ int pool_attach(struct pmb_pool *pool, int fd, uint64_t size, uint64_t length);
 /* The daemon has said how large the pool is now. Lock of the connection held, if there is one. */
 void pool_told_size(struct pmb_pool *pool, uint64_t size, uint64_t length);
 
-/* The memory is gone for good. */
-void pool_revoke(struct pmb_pool *pool);
-
 /* Remember why the daemon refused. Takes a refusal that is none. */
 void pool_note_refusal(struct pmb_pool *pool, const Refusal *refusal);
 
 /* Give back free units until the size is `target`, as far as there are any. Returns the bytes given back or an errno. */
 int64_t pool_give_back_to(struct pmb_pool *pool, uint64_t target);
 
-/* Ask again about units whose giving back was never answered. */
+/* Tell the daemon that a pool is not wanted; one that is gone already is a success. */
+int pool_destroy_id(struct pmb_client *client, uint64_t id, unsigned call_flags);
+
+/* Are there units whose giving back was never answered? Ask again about them. */
+bool pool_has_unsettled(struct pmb_pool *pool);
 void pool_settle(struct pmb_pool *pool);
 
 /* In a child. */

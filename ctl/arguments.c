@@ -50,9 +50,9 @@ static void explain(int answer, const char *word, char error[static ARGUMENTS_ER
 {
         if (word[1] == '-')
                 (void)snprintf(error, ARGUMENTS_ERROR_MAX, "%s '%s'",
-                        answer == ':'    ? "an argument is missing after"
-                                : optopt ? "no argument belongs to"
-                                         : "unknown or ambiguous option",
+                        answer == ':' ? "an argument is missing after"
+                        : optopt      ? "no argument belongs to"
+                                      : "unknown or ambiguous option",
                         word);
         else
                 (void)snprintf(error, ARGUMENTS_ERROR_MAX, "%s '-%c'",

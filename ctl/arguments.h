@@ -16,8 +16,8 @@ typedef struct Arguments {
         bool quiet;
         bool help;
         bool version;
-        const char *verb; /* NULL: none */
-        const char **operands;
+        const char *verb;      /* NULL: none */
+        const char **operands; /* and a NULL */
         size_t n_operands;
 } Arguments;
 

@@ -42,8 +42,6 @@ struct CtlConnection {
         bool closing; /* the daemon has announced that it goes */
 };
 
-DEFINE_CLEANUP(CtlConnection, ctl_disconnect);
-
 static uint64_t now_usec(void)
 {
         struct timespec ts;
@@ -59,8 +57,9 @@ static int unreachable(const char *path, int error)
         if (error == EACCES || error == EPERM)
                 message_error("no permission to reach pmbrokerd at %s", path);
         else
-                message_error("cannot reach pmbrokerd at %s: %s; is pmbrokerd.socket active? See systemctl status "
-                              "pmbrokerd.socket, or name another socket with --socket PATH",
+                message_error(
+                        "cannot reach pmbrokerd at %s: %s; is pmbrokerd.socket active? See systemctl status "
+                        "pmbrokerd.socket, or name another socket with --socket PATH",
                         path, strerror(error));
         return EXIT_UNREACHABLE;
 }
@@ -110,7 +109,8 @@ static int refused(const Pmbroker__V1__Error *error, const char *subject)
         char sentence[REFUSAL_SENTENCE_MAX];
 
         (void)snprintf(refusal.subject, sizeof(refusal.subject), "%s", error->subject);
-        message_error("%s%s%s", subject ? subject : "", subject ? ": " : "", refusal_to_sentence(&refusal, sentence));
+        message_error("%s%s%s", subject ? subject : "", subject ? ": " : "",
+                refusal_to_sentence(&refusal, sentence));
         return refusal.code == RESULT_NOT_FOUND ? EXIT_NO_POOL : EXIT_REFUSED;
 }
 
@@ -193,7 +193,8 @@ static int take_hello(CtlConnection *c, const Pmbroker__V1__ServerPacket *packet
 {
         if (packet->body_case == PMBROKER__V1__SERVER_PACKET__BODY_ERROR)
                 return refused(packet->error, NULL);
-        if (packet->body_case != PMBROKER__V1__SERVER_PACKET__BODY_HELLO || packet->hello->major != WIRE_MAJOR)
+        if (packet->body_case != PMBROKER__V1__SERVER_PACKET__BODY_HELLO ||
+                packet->hello->major != WIRE_MAJOR)
                 return ctl_nonsense(c, "no answer to Hello");
         c->greeted = true;
         c->admin = packet->hello->admin;
@@ -201,8 +202,8 @@ static int take_hello(CtlConnection *c, const Pmbroker__V1__ServerPacket *packet
 }
 
 /* The answer to `serial`, once Hello was answered, too. The daemon may answer in any order. */
-static int receive_answer(CtlConnection *c, uint64_t serial, const CtlRequest *request,
-        Pmbroker__V1__ServerPacket **ret)
+static int receive_answer(
+        CtlConnection *c, uint64_t serial, const CtlRequest *request, Pmbroker__V1__ServerPacket **ret)
 {
         _cleanup_(cleanup_wire_free_server) Pmbroker__V1__ServerPacket *answer = NULL;
         uint64_t start = now_usec();
@@ -244,14 +245,16 @@ static int receive_answer(CtlConnection *c, uint64_t serial, const CtlRequest *r
 
 int ctl_connect(const Arguments *arguments, CtlConnection **ret)
 {
-        const struct timeval timeout = {.tv_sec = ANSWER_USEC / USEC_PER_SEC}; /* of connect(), and of sending */
+        const struct timeval timeout = {
+                .tv_sec = ANSWER_USEC / USEC_PER_SEC}; /* of connect(), and of sending */
         struct sockaddr_un address = {.sun_family = AF_UNIX};
         _cleanup_(cleanup_ctl_disconnect) CtlConnection *c = NULL;
         const char *path = arguments_socket(arguments);
         int r;
 
         if (*path == '\0' || strlen(path) >= sizeof(address.sun_path)) {
-                message_error("a socket's path has 1 to %zu characters: '%s'", sizeof(address.sun_path) - 1, path);
+                message_error(
+                        "a socket's path has 1 to %zu characters: '%s'", sizeof(address.sun_path) - 1, path);
                 return EXIT_USAGE;
         }
         strcpy(address.sun_path, path);

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/cleanup.h"
 #include "ctl/arguments.h"
 #include "proto/wire.h"
 
@@ -22,11 +23,11 @@ CtlConnection *ctl_disconnect(CtlConnection *c);
 bool ctl_is_admin(const CtlConnection *c);
 
 typedef struct CtlRequest {
-        Pmbroker__V1__ClientPacket *packet;                  /* with its body; the rest is filled in */
-        Pmbroker__V1__ServerPacket__BodyCase expected;       /* what answers it */
-        bool changes;                                        /* carries a request id, and is waited for without limit */
-        const char *subject;                                 /* "pool X", to begin a refusal's sentence, or NULL */
-        const char *waiting;                                 /* a note when the answer takes more than a second, or NULL */
+        Pmbroker__V1__ClientPacket *packet;            /* with its body; the rest is filled in */
+        Pmbroker__V1__ServerPacket__BodyCase expected; /* what answers it */
+        bool changes;        /* carries a request id, and is waited for without limit */
+        const char *subject; /* "pool X", to begin a refusal's sentence, or NULL */
+        const char *waiting; /* a note when the answer takes more than a second, or NULL */
 } CtlRequest;
 
 /*
@@ -39,12 +40,5 @@ int ctl_request(CtlConnection *c, const CtlRequest *request, Pmbroker__V1__Serve
 /* The answer is of the right kind, but makes no sense. Returns EXIT_REFUSED. */
 int ctl_nonsense(const CtlConnection *c, const char *what);
 
-static inline void cleanup_ctl_disconnect(CtlConnection **c)
-{
-        (void)ctl_disconnect(*c);
-}
-
-static inline void cleanup_wire_free_server(Pmbroker__V1__ServerPacket **p)
-{
-        (void)wire_free_server(*p);
-}
+DEFINE_CLEANUP(CtlConnection, ctl_disconnect);
+DEFINE_CLEANUP(Pmbroker__V1__ServerPacket, wire_free_server);

@@ -9,7 +9,8 @@
 
 enum {
         EXIT_DONE = 0,
-        EXIT_REFUSED = 1,     /* the daemon refused, failed, or does not speak the protocol; or we ran out of memory */
+        EXIT_REFUSED =
+                1, /* the daemon refused, failed, or does not speak the protocol; or we ran out of memory */
         EXIT_USAGE = 2,       /* the command line makes no sense */
         EXIT_UNREACHABLE = 3, /* no daemon there, or none that answers */
         EXIT_NO_POOL = 4,     /* no such pool, or several */

@@ -10,7 +10,8 @@
 #include "ctl/exit.h"
 #include "ctl/text.h"
 
-static void print_line(const char *prefix, const char *format, va_list ap)
+__attribute__((format(printf, 2, 0))) static void print_line(
+        const char *prefix, const char *format, va_list ap)
 {
         _cleanup_free_ char *raw = NULL, *clean = NULL;
 

@@ -41,7 +41,8 @@ const TableColumn pool_columns[] = {
         [COLUMN_LENGTH] = {"LENGTH", 0, TABLE_SIZE, TABLE_RIGHT | TABLE_OPTIONAL, "length of its file"},
         [COLUMN_TARGET] = {"TARGET", 0, TABLE_SIZE, TABLE_RIGHT | TABLE_OPTIONAL, "size it is shrinking to"},
         [COLUMN_STATE] = {"STATE", 0, TABLE_TEXT, 0, "reserved, ready, resizing or releasing"},
-        [COLUMN_ENFORCED] = {"ENFORCED", 0, TABLE_TEXT, TABLE_OPTIONAL, "what holds the limit: kernel or audit"},
+        [COLUMN_ENFORCED] = {"ENFORCED", 0, TABLE_TEXT, TABLE_OPTIONAL,
+                "what holds the limit: kernel or audit"},
         [COLUMN_AGE] = {"AGE", 0, TABLE_AGE, TABLE_RIGHT, "time since it was created"},
         {0},
 };

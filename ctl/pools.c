@@ -7,81 +7,73 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/cleanup.h"
 #include "ctl/exit.h"
 #include "ctl/message.h"
 #include "ctl/select.h"
 
+char *pools_subject(uint64_t id, char buf[static POOLS_SUBJECT_MAX])
+{
+        (void)snprintf(buf, POOLS_SUBJECT_MAX, "pool %016" PRIx64, id);
+        return buf;
+}
+
 void pools_done(Pools *pools)
 {
-        for (size_t i = 0; i < pools->n_pages; i++)
-                wire_free_server(pools->pages[i]);
-        free(pools->pages);
+        pages_done(&pools->pages);
         free(pools->rows);
         *pools = (Pools){0};
 }
 
-/* Takes the page over, on failure, too. */
-static int add_page(Pools *pools, Pmbroker__V1__ServerPacket *taken)
+static uint64_t get_next(const Pmbroker__V1__ServerPacket *page)
 {
-        _cleanup_(cleanup_wire_free_server) Pmbroker__V1__ServerPacket *page = taken;
-        const Pmbroker__V1__PoolList *list = page->pools;
-        Pmbroker__V1__ServerPacket **pages;
-        Pmbroker__V1__PoolRow **rows;
+        return page->pools->next;
+}
 
-        pages = reallocarray(pools->pages, pools->n_pages + 1, sizeof(Pmbroker__V1__ServerPacket *));
-        if (!pages)
+/* One array over all pages. */
+static int gather_rows(Pools *pools)
+{
+        size_t n = 0;
+
+        for (size_t i = 0; i < pools->pages.n; i++)
+                n += pools->pages.packets[i]->pools->n_rows;
+        pools->rows = calloc(n + 1, sizeof(Pmbroker__V1__PoolRow *));
+        if (!pools->rows)
                 return message_oom();
-        pools->pages = pages;
-        rows = reallocarray(pools->rows, pools->n_rows + list->n_rows + 1, sizeof(Pmbroker__V1__PoolRow *));
-        if (!rows)
-                return message_oom();
-        pools->rows = rows;
-        if (list->n_rows > 0)
-                memcpy(rows + pools->n_rows, list->rows, list->n_rows * sizeof(Pmbroker__V1__PoolRow *));
-        pools->n_rows += list->n_rows;
-        pages[pools->n_pages++] = TAKE_PTR(page);
+        for (size_t i = 0; i < pools->pages.n; i++) {
+                const Pmbroker__V1__PoolList *list = pools->pages.packets[i]->pools;
+
+                for (size_t k = 0; k < list->n_rows; k++)
+                        pools->rows[pools->n_rows++] = list->rows[k];
+        }
         return EXIT_DONE;
 }
 
-static int fetch_page(CtlConnection *c, uint64_t after, Pools *pools, uint64_t *ret_next)
+static int fetch(CtlConnection *c, const CtlRequest *request, uint64_t *after, Pools *ret)
 {
-        Pmbroker__V1__ClientPacket packet = PMBROKER__V1__CLIENT_PACKET__INIT;
-        Pmbroker__V1__ListPools list = PMBROKER__V1__LIST_POOLS__INIT;
-        Pmbroker__V1__ServerPacket *answer;
+        _cleanup_(pools_done) Pools pools = {0};
         int r;
 
-        list.after = after;
-        packet.body_case = PMBROKER__V1__CLIENT_PACKET__BODY_LIST_POOLS;
-        packet.list_pools = &list;
-        r = ctl_request(c,
-                &(CtlRequest){.packet = &packet, .expected = PMBROKER__V1__SERVER_PACKET__BODY_POOLS}, &answer);
+        r = pages_fetch(c, request, after, get_next, &pools.pages);
+        if (r == EXIT_DONE)
+                r = gather_rows(&pools);
         if (r != EXIT_DONE)
                 return r;
-        *ret_next = answer->pools->next;
-        return add_page(pools, answer);
+        *ret = pools;
+        pools = (Pools){0};
+        return EXIT_DONE;
 }
 
 int pools_fetch(CtlConnection *c, Pools *ret)
 {
-        _cleanup_(pools_done) Pools pools = {0};
-        uint64_t after = 0, next;
+        Pmbroker__V1__ClientPacket packet = PMBROKER__V1__CLIENT_PACKET__INIT;
+        Pmbroker__V1__ListPools list = PMBROKER__V1__LIST_POOLS__INIT;
+        CtlRequest request = {.packet = &packet, .expected = PMBROKER__V1__SERVER_PACKET__BODY_POOLS};
 
-        for (;; after = next) {
-                int r = fetch_page(c, after, &pools, &next);
-
-                if (r != EXIT_DONE)
-                        return r;
-                if (next == 0)
-                        break;
-                if (next <= after) /* pages only go forward: anything else would have no end */
-                        return ctl_nonsense(c, "a list without an end");
-        }
-        *ret = pools;
-        pools = (Pools){0};
-        return EXIT_DONE;
+        packet.body_case = PMBROKER__V1__CLIENT_PACKET__BODY_LIST_POOLS;
+        packet.list_pools = &list;
+        return fetch(c, &request, &list.after, ret);
 }
 
 /* ---------------------------------------------------------------------------------------------- one pool */
@@ -91,21 +83,19 @@ static int get_pool(CtlConnection *c, uint64_t id, Pools *ret)
         Pmbroker__V1__ClientPacket packet = PMBROKER__V1__CLIENT_PACKET__INIT;
         Pmbroker__V1__GetPool get = PMBROKER__V1__GET_POOL__INIT;
         _cleanup_(pools_done) Pools pools = {0};
-        Pmbroker__V1__ServerPacket *answer;
-        char subject[32];
+        char subject[POOLS_SUBJECT_MAX];
+        CtlRequest request = {
+                .packet = &packet,
+                .expected = PMBROKER__V1__SERVER_PACKET__BODY_POOLS,
+                .subject = pools_subject(id, subject),
+        };
+        uint64_t only_page;
         int r;
 
         get.pool = id;
         packet.body_case = PMBROKER__V1__CLIENT_PACKET__BODY_GET_POOL;
         packet.get_pool = &get;
-        (void)snprintf(subject, sizeof(subject), "pool %016" PRIx64, id);
-        r = ctl_request(c,
-                &(CtlRequest){.packet = &packet,
-                        .expected = PMBROKER__V1__SERVER_PACKET__BODY_POOLS,
-                        .subject = subject},
-                &answer);
-        if (r == EXIT_DONE)
-                r = add_page(&pools, answer);
+        r = fetch(c, &request, &only_page, &pools);
         if (r != EXIT_DONE)
                 return r;
         if (pools.n_rows != 1 || pools.rows[0]->pool != id)

@@ -22,3 +22,8 @@ int pools_fetch_one(CtlConnection *c, const char *spec, Pools *ret);
 
 /* The same when only the id is wanted: a whole id is not looked up. */
 int pools_resolve(CtlConnection *c, const char *spec, uint64_t *ret_id);
+
+#define POOLS_SUBJECT_MAX 24
+
+/* "pool 0123456789abcdef", as messages begin. Returns buf. */
+char *pools_subject(uint64_t id, char buf[static POOLS_SUBJECT_MAX]);

@@ -7,7 +7,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <libsmartcols.h>
+#include <libsmartcols/libsmartcols.h>
 #include <string.h>
 #include <strings.h>
 
@@ -40,8 +40,6 @@ static inline void unref_scols(struct libscols_table **t)
         scols_unref_table(*t);
 }
 
-DEFINE_CLEANUP(Table, table_free);
-
 /* ----------------------------------------------------------------------------------------------- columns */
 
 static size_t count_columns(const TableColumn *columns)
@@ -71,8 +69,8 @@ static size_t add_once(unsigned set[static TABLE_COLUMNS_MAX], size_t n, unsigne
         return n + 1;
 }
 
-int table_parse_output(const TableColumn *columns, const char *output, bool all, unsigned ret[static TABLE_COLUMNS_MAX],
-        const char **ret_bad, size_t *ret_bad_length)
+int table_parse_output(const TableColumn *columns, const char *output, bool all,
+        unsigned ret[static TABLE_COLUMNS_MAX], const char **ret_bad, size_t *ret_bad_length)
 {
         unsigned set[TABLE_COLUMNS_MAX] = {0};
         size_t n = 0;
@@ -109,7 +107,8 @@ static void complain_of_column(const TableColumn *columns, const char *bad, size
         char names[512] = "";
 
         for (size_t i = 0, used = 0; columns[i].name && used < sizeof(names); i++) {
-                int n = snprintf(names + used, sizeof(names) - used, "%s%s", i > 0 ? ", " : "", columns[i].name);
+                int n = snprintf(
+                        names + used, sizeof(names) - used, "%s%s", i > 0 ? ", " : "", columns[i].name);
 
                 used += (size_t)n;
         }
@@ -131,7 +130,8 @@ int table_new(const TableColumn *columns, const TableOptions *options, Table **r
         t->columns = columns;
         t->n_columns = count_columns(columns);
         t->options = *options;
-        n = table_parse_output(columns, options->output, options->json, t->shown, &bad, &length);
+        n = table_parse_output(
+                columns, options->output, options->all || options->json, t->shown, &bad, &length);
         if (n < 0) {
                 complain_of_column(columns, bad, length);
                 return EXIT_USAGE;
@@ -257,7 +257,8 @@ static int print_columns(const Table *t, FILE *out)
                 return -ENOMEM;
         for (size_t i = 0; i < t->n_shown; i++) {
                 const TableColumn *c = &t->columns[t->shown[i]];
-                int flags = (c->flags & TABLE_RIGHT ? SCOLS_FL_RIGHT : 0) | (c->flags & TABLE_TRUNC ? SCOLS_FL_TRUNC : 0);
+                int flags = (c->flags & TABLE_RIGHT ? SCOLS_FL_RIGHT : 0) |
+                            (c->flags & TABLE_TRUNC ? SCOLS_FL_TRUNC : 0);
 
                 if (!scols_table_new_column(scols, c->name, c->width, flags))
                         return -ENOMEM;

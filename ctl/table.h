@@ -13,12 +13,14 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "base/cleanup.h"
+
 #define TABLE_COLUMNS_MAX 32
 
 typedef enum TableType {
         TABLE_TEXT,
-        TABLE_ID,      /* 16 hexadecimal digits, a string in JSON, too */
-        TABLE_SIZE,    /* bytes; in JSON always a number of bytes */
+        TABLE_ID,   /* 16 hexadecimal digits, a string in JSON, too */
+        TABLE_SIZE, /* bytes; in JSON always a number of bytes */
         TABLE_NUMBER,
         TABLE_PERCENT,
         TABLE_AGE, /* microseconds; whole seconds in JSON */
@@ -40,7 +42,8 @@ typedef struct TableColumn {
 } TableColumn;
 
 typedef struct TableOptions {
-        const char *output; /* "COL,COL" or "+COL,COL"; NULL: the columns that are not optional, in JSON all */
+        const char *output; /* "COL,COL" or "+COL,COL"; NULL: the columns that are not optional */
+        bool all;           /* by default the optional ones, too; JSON does so always */
         bool noheadings;
         bool bytes;
         bool json;
@@ -53,12 +56,13 @@ typedef struct Table Table;
  * The pure half of table_new(): the columns' indexes go to `ret`, a column that is named twice counts once. Returns how
  * many, or -EINVAL with the part of `output` that is no column's name in ret_bad and its length in ret_bad_length.
  */
-int table_parse_output(const TableColumn *columns, const char *output, bool all, unsigned ret[static TABLE_COLUMNS_MAX],
-        const char **ret_bad, size_t *ret_bad_length);
+int table_parse_output(const TableColumn *columns, const char *output, bool all,
+        unsigned ret[static TABLE_COLUMNS_MAX], const char **ret_bad, size_t *ret_bad_length);
 
 /* EXIT_DONE, EXIT_USAGE for an unknown column, or EXIT_REFUSED. The columns must outlive the table. */
 int table_new(const TableColumn *columns, const TableOptions *options, Table **ret);
 Table *table_free(Table *table);
+DEFINE_CLEANUP(Table, table_free);
 
 /* Whether the column is shown: do not look up what nobody sees. */
 bool table_wants(const Table *table, unsigned column);

@@ -10,8 +10,6 @@
 #include "ctl/pool-table.h"
 #include "ctl/pools.h"
 
-DEFINE_CLEANUP(Table, table_free);
-
 int verb_list(const Arguments *arguments)
 {
         _cleanup_(cleanup_ctl_disconnect) CtlConnection *c = NULL;
@@ -31,6 +29,7 @@ int verb_list(const Arguments *arguments)
                 return r;
         if (pools.n_rows == 0 && !arguments->quiet)
                 message_note("no pools%s",
-                        ctl_is_admin(c) ? "" : "; those of other processes are shown to administrators only");
+                        ctl_is_admin(c) ? ""
+                                        : "; those of other processes are shown to administrators only");
         return table_print(table, "pools", stdout);
 }

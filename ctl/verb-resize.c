@@ -72,8 +72,8 @@ static int resolve(CtlConnection *c, const Arguments *arguments, const Change *c
         return EXIT_DONE;
 }
 
-static void print_result(const Arguments *arguments, const Pmbroker__V1__PoolSize *size, uint64_t target,
-        const char *subject)
+static void print_result(
+        const Arguments *arguments, const Pmbroker__V1__PoolSize *size, uint64_t target, const char *subject)
 {
         char reached[FORMAT_SIZE_MAX], wanted[FORMAT_SIZE_MAX];
 

@@ -12,7 +12,7 @@
 #include "ctl/json.h"
 #include "ctl/pools.h"
 
-static int revoke(CtlConnection *c, const Arguments *arguments, uint64_t id)
+static int take_away(CtlConnection *c, const Arguments *arguments, uint64_t id)
 {
         Pmbroker__V1__ClientPacket packet = PMBROKER__V1__CLIENT_PACKET__INIT;
         Pmbroker__V1__RevokePool body = PMBROKER__V1__REVOKE_POOL__INIT;
@@ -57,5 +57,5 @@ int verb_revoke(const Arguments *arguments)
         r = ctl_connect(arguments, &c);
         if (r == EXIT_DONE)
                 r = pools_resolve(c, arguments->operands[0], &id);
-        return r == EXIT_DONE ? revoke(c, arguments, id) : r;
+        return r == EXIT_DONE ? take_away(c, arguments, id) : r;
 }

@@ -9,8 +9,6 @@
 #include "ctl/pool-table.h"
 #include "ctl/pools.h"
 
-DEFINE_CLEANUP(Table, table_free);
-
 int verb_show(const Arguments *arguments)
 {
         _cleanup_(cleanup_ctl_disconnect) CtlConnection *c = NULL;

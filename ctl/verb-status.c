@@ -60,8 +60,8 @@ static void print_figures(const Pmbroker__V1__Status *s, bool bytes)
                 (void)printf(", %" PRIu32 " of them releasing", s->releasing);
         (void)printf("\n   Sessions: %" PRIu32 " of %" PRIu32 "\n", s->sessions, s->sessions_max);
         (void)printf("   Refusals: %" PRIu64 "\n", s->refusals);
-        (void)printf("    Restart: %s\n",
-                s->keeps_pools ? "of the provisioner keeps all pools" : "of the provisioner ends pools (see stores)");
+        (void)printf("    Restart: %s\n", s->keeps_pools ? "of the provisioner keeps all pools"
+                                                         : "of the provisioner ends pools (see stores)");
 }
 
 static int print_text(const Pmbroker__V1__Status *s, bool bytes, bool admin)
@@ -71,8 +71,10 @@ static int print_text(const Pmbroker__V1__Status *s, bool bytes, bool admin)
 
         if (!version)
                 return message_oom();
-        (void)printf("  pmbrokerd: %s, pid %" PRIu32 ", up %s\n", version, s->pid, format_age(age, s->uptime_usec));
-        (void)printf("Provisioner: %s\n", s->provisioner ? "connected" : "away, nothing can be made or resized");
+        (void)printf("  pmbrokerd: %s, pid %" PRIu32 ", up %s\n", version, s->pid,
+                format_age(age, s->uptime_usec));
+        (void)printf(
+                "Provisioner: %s\n", s->provisioner ? "connected" : "away, nothing can be made or resized");
         if (admin)
                 print_figures(s, bytes);
         return EXIT_DONE;

@@ -10,8 +10,6 @@
 #include "ctl/exit.h"
 #include "ctl/message.h"
 
-DEFINE_CLEANUP(Table, table_free);
-
 enum {
         COLUMN_NAME,
         COLUMN_KIND,
@@ -73,13 +71,37 @@ static int add_store(Table *t, const Pmbroker__V1__StoreRow *row)
         return EXIT_DONE;
 }
 
+/* Those of this name, or all of them. */
+static int add_stores(Table *t, const Pmbroker__V1__StoreList *list, const char *name)
+{
+        bool found = false;
+
+        for (size_t i = 0; i < list->n_rows; i++) {
+                int r;
+
+                if (name && strcmp(list->rows[i]->name, name) != 0)
+                        continue;
+                r = add_store(t, list->rows[i]);
+                if (r != EXIT_DONE)
+                        return r;
+                found = true;
+        }
+        if (name && !found) {
+                message_error("store %s: there is no such store", name);
+                return EXIT_REFUSED;
+        }
+        return EXIT_DONE;
+}
+
 int verb_stores(const Arguments *arguments)
 {
         Pmbroker__V1__ClientPacket packet = PMBROKER__V1__CLIENT_PACKET__INIT;
         Pmbroker__V1__ListStores list = PMBROKER__V1__LIST_STORES__INIT;
+        CtlRequest request = {.packet = &packet, .expected = PMBROKER__V1__SERVER_PACKET__BODY_STORES};
         _cleanup_(cleanup_ctl_disconnect) CtlConnection *c = NULL;
         _cleanup_(cleanup_wire_free_server) Pmbroker__V1__ServerPacket *answer = NULL;
         _cleanup_(cleanup_table_free) Table *table = NULL;
+        size_t i = 0;
         int r;
 
         packet.body_case = PMBROKER__V1__CLIENT_PACKET__BODY_LIST_STORES;
@@ -88,10 +110,11 @@ int verb_stores(const Arguments *arguments)
         if (r == EXIT_DONE)
                 r = ctl_connect(arguments, &c);
         if (r == EXIT_DONE)
-                r = ctl_request(c,
-                        &(CtlRequest){.packet = &packet, .expected = PMBROKER__V1__SERVER_PACKET__BODY_STORES},
-                        &answer);
-        for (size_t i = 0; r == EXIT_DONE && i < answer->stores->n_rows; i++)
-                r = add_store(table, answer->stores->rows[i]);
+                r = ctl_request(c, &request, &answer);
+        /* Without operands once, with NULL: the array of operands ends with one. */
+        do
+                if (r == EXIT_DONE)
+                        r = add_stores(table, answer->stores, arguments->operands[i]);
+        while (++i < arguments->n_operands);
         return r == EXIT_DONE ? table_print(table, "stores", stdout) : r;
 }

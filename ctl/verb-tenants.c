@@ -3,12 +3,13 @@
 
 #include "ctl/verb.h"
 
+#include <string.h>
+
 #include "base/cleanup.h"
 #include "ctl/connection.h"
 #include "ctl/exit.h"
 #include "ctl/message.h"
-
-DEFINE_CLEANUP(Table, table_free);
+#include "ctl/pages.h"
 
 enum {
         COLUMN_NAME,
@@ -29,7 +30,8 @@ const TableColumn tenant_columns[] = {
         [COLUMN_POOLS] = {"POOLS", 0, TABLE_NUMBER, TABLE_RIGHT, "number of pools"},
         [COLUMN_MAXPOOLS] = {"MAXPOOLS", 0, TABLE_NUMBER, TABLE_RIGHT, "how many it may have"},
         [COLUMN_LARGEST] = {"LARGEST", 0, TABLE_SIZE, TABLE_RIGHT, "how large one of them may be"},
-        [COLUMN_STORES] = {"STORES", 0.2, TABLE_TEXT, TABLE_TRUNC, "stores that it may use; none named: all"},
+        [COLUMN_STORES] = {"STORES", 0.2, TABLE_TEXT, TABLE_TRUNC,
+                "stores that it may use; none named: all"},
         {0},
 };
 
@@ -52,8 +54,59 @@ static int add_tenant(Table *t, const Pmbroker__V1__TenantRow *row)
         return EXIT_DONE;
 }
 
-/* The pages have to stay while the table borrows from them: each prints nothing, the last one all. */
-static int add_pages(CtlConnection *c, uint64_t after, Table *table)
+/* Those of this name, or all of them. */
+static int add_tenants(Table *t, const Pages *pages, const char *name)
 {
-        return c && table ? (int)after : 0;
+        bool found = false;
+
+        for (size_t i = 0; i < pages->n; i++) {
+                const Pmbroker__V1__TenantList *list = pages->packets[i]->tenants;
+
+                for (size_t k = 0; k < list->n_rows; k++) {
+                        int r;
+
+                        if (name && strcmp(list->rows[k]->name, name) != 0)
+                                continue;
+                        r = add_tenant(t, list->rows[k]);
+                        if (r != EXIT_DONE)
+                                return r;
+                        found = true;
+                }
+        }
+        if (name && !found) {
+                message_error("tenant %s: there is no such tenant", name);
+                return EXIT_REFUSED;
+        }
+        return EXIT_DONE;
+}
+
+static uint64_t get_next(const Pmbroker__V1__ServerPacket *page)
+{
+        return page->tenants->next;
+}
+
+int verb_tenants(const Arguments *arguments)
+{
+        Pmbroker__V1__ClientPacket packet = PMBROKER__V1__CLIENT_PACKET__INIT;
+        Pmbroker__V1__ListTenants list = PMBROKER__V1__LIST_TENANTS__INIT;
+        CtlRequest request = {.packet = &packet, .expected = PMBROKER__V1__SERVER_PACKET__BODY_TENANTS};
+        _cleanup_(cleanup_ctl_disconnect) CtlConnection *c = NULL;
+        _cleanup_(pages_done) Pages pages = {0};
+        _cleanup_(cleanup_table_free) Table *table = NULL;
+        size_t i = 0;
+        int r;
+
+        packet.body_case = PMBROKER__V1__CLIENT_PACKET__BODY_LIST_TENANTS;
+        packet.list_tenants = &list;
+        r = table_new(tenant_columns, &arguments->table, &table);
+        if (r == EXIT_DONE)
+                r = ctl_connect(arguments, &c);
+        if (r == EXIT_DONE)
+                r = pages_fetch(c, &request, &list.after, get_next, &pages);
+        /* Without operands once, with NULL: the array of operands ends with one. */
+        do
+                if (r == EXIT_DONE)
+                        r = add_tenants(table, &pages, arguments->operands[i]);
+        while (++i < arguments->n_operands);
+        return r == EXIT_DONE ? table_print(table, "tenants", stdout) : r;
 }

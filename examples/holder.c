@@ -207,7 +207,7 @@ static uint64_t probe(struct pmb_pool *pool)
 static int hold(struct pmb_pool *pool, uint64_t seconds)
 {
         uint64_t state = UINT64_C(0x2545f4914f6cdd1d) ^ (uint64_t)getpid();
-        uint64_t filled = 0, passes = 0, checked = 0, wrong = 0;
+        uint64_t filled = 0, passes = 0, checked = 0, wrong = 0, known_size;
         struct pmb_pool_info info;
         struct timespec now, end;
 
@@ -223,14 +223,18 @@ static int hold(struct pmb_pool *pool, uint64_t seconds)
                 return EXIT_DAMAGED;
         }
 
+        known_size = info.size;
         (void)clock_gettime(CLOCK_MONOTONIC, &end);
         end.tv_sec += (time_t)seconds;
         while (!atomic_load(&stop) && !atomic_load(&revoked)) {
                 uint64_t size = atomic_exchange(&new_size, 0);
 
-                if (size > 0) {
-                        say("the pool has %llu MiB now, %llu MiB of it can be taken",
-                                (unsigned long long)(size / MIB), (unsigned long long)(probe(pool) / MIB));
+                if (size > 0 && size != known_size) {
+                        say("the pool has %llu MiB now, %llu MiB of it can be taken; %llu passes so far, "
+                            "all intact",
+                                (unsigned long long)(size / MIB), (unsigned long long)(probe(pool) / MIB),
+                                (unsigned long long)passes);
+                        known_size = size;
                 }
                 wrong += check_all(&checked);
                 if (wrong > 0)

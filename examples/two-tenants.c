@@ -7,7 +7,7 @@
  *
  *     two-tenants [QUIET-USER [GREEDY-USER]]
  *
- * A tenant is known by the user that its process runs as. Started by root, the processes become the users "nobody"
+ * A tenant is known by the user that its process runs as. Started by root, the processes become the users "bin"
  * and "daemon", or those that are named, and it is pmbrokerd.conf that makes them two tenants. Without privileges
  * both are the same tenant; then the quiet one can expect that its memory is left alone, but not that anything is
  * left to take.
@@ -270,7 +270,7 @@ int main(int argc, char **argv)
         pid_t quiet, greedy;
         bool one_tenant, both_well;
 
-        quiet = start(be_quiet, argc > 1 ? argv[1] : "nobody", &quiet_line);
+        quiet = start(be_quiet, argc > 1 ? argv[1] : "bin", &quiet_line);
         hear(quiet_line, quiet_tenant, sizeof(quiet_tenant));
         greedy = start(be_greedy, argc > 2 ? argv[2] : "daemon", &greedy_line);
         hear(greedy_line, greedy_tenant, sizeof(greedy_tenant));

@@ -9,6 +9,7 @@
 #include "proto/wire.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -140,27 +141,42 @@ typedef struct Budget {
         bool out_of_memory;
 } Budget;
 
+/* What is allocated knows its size: protobuf-c gives a string no length, and a NUL in it would hide the rest. */
+typedef struct Block {
+        size_t size;
+        _Alignas(max_align_t) uint8_t bytes[];
+} Block;
+
 static void *budget_alloc(void *data, size_t size)
 {
         Budget *b = data;
-        void *p;
+        Block *block;
 
         if (b->allocs == 0 || size > b->bytes)
                 return NULL;
-        p = malloc(size);
-        if (!p) {
+        block = malloc(sizeof(*block) + size);
+        if (!block) {
                 b->out_of_memory = true;
                 return NULL;
         }
+        block->size = size;
         b->allocs--;
         b->bytes -= size;
-        return p;
+        return block->bytes;
 }
 
 static void budget_free(void *data, void *p)
 {
         (void)data;
-        free(p);
+        if (p)
+                free(CONTAINER_OF(p, Block, bytes));
+}
+
+static void free_message(ProtobufCMessage *m)
+{
+        ProtobufCAllocator allocator = {.alloc = budget_alloc, .free = budget_free};
+
+        protobuf_c_message_free_unpacked(m, &allocator);
 }
 
 /* UTF-8 of the shortest form, no surrogates, nothing above U+10FFFF, no control characters: C0, DEL, C1. */
@@ -200,6 +216,16 @@ static bool text_is_clean(const char *s)
         return true;
 }
 
+static bool string_is_clean(const char *s, size_t max)
+{
+        size_t n;
+
+        if (s == protobuf_c_empty_string) /* was not in the packet */
+                return true;
+        n = CONTAINER_OF((const uint8_t *)s, const Block, bytes)->size - 1;
+        return n <= max && strlen(s) == n && text_is_clean(s);
+}
+
 /* Every string of a message and of the messages in it, found by the descriptors: a field added later is
  * covered. */
 static bool strings_are_clean(const ProtobufCMessage *m, size_t max)
@@ -228,7 +254,7 @@ static bool strings_are_clean(const ProtobufCMessage *m, size_t max)
                         if (f->type == PROTOBUF_C_TYPE_MESSAGE) {
                                 if (!strings_are_clean(items[k], max))
                                         return false;
-                        } else if (strnlen(items[k], max + 1) > max || !text_is_clean(items[k]))
+                        } else if (!string_is_clean(items[k], max))
                                 return false;
                 }
         }
@@ -247,7 +273,7 @@ static int decode(const ProtobufCMessageDescriptor *descriptor, const void *data
         if (!m)
                 return budget.out_of_memory ? -ENOMEM : -EBADMSG;
         if (!strings_are_clean(m, string_max)) {
-                protobuf_c_message_free_unpacked(m, NULL);
+                free_message(m);
                 return -EBADMSG;
         }
         *ret = m;
@@ -297,14 +323,14 @@ int wire_decode_server(const void *data, size_t size, Pmbroker__V1__ServerPacket
 Pmbroker__V1__ClientPacket *wire_free_client(Pmbroker__V1__ClientPacket *p)
 {
         if (p)
-                pmbroker__v1__client_packet__free_unpacked(p, NULL);
+                free_message(&p->base);
         return NULL;
 }
 
 Pmbroker__V1__ServerPacket *wire_free_server(Pmbroker__V1__ServerPacket *p)
 {
         if (p)
-                pmbroker__v1__server_packet__free_unpacked(p, NULL);
+                free_message(&p->base);
         return NULL;
 }
 

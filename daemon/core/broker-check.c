@@ -38,7 +38,7 @@ static bool store_is_consistent(const Broker *broker, const Store *store)
         uint64_t bytes = 0;
         uint32_t n = 0;
 
-        list_for_each(it, &broker->pools) {
+        list_for_each (it, &broker->pools) {
                 const Pool *pool = list_entry(it, Pool, broker_link);
 
                 if (pool->store != store)
@@ -56,7 +56,7 @@ static bool share_is_consistent(const Broker *broker, const Tenant *tenant, cons
         uint64_t bytes = 0;
         uint32_t n = 0;
 
-        list_for_each(it, &broker->pools) {
+        list_for_each (it, &broker->pools) {
                 const Pool *pool = list_entry(it, Pool, broker_link);
 
                 if (pool->tenant != tenant || pool->store != share->store)
@@ -73,7 +73,7 @@ static bool tenant_is_consistent(const Broker *broker, const Tenant *tenant)
         uint64_t bytes = 0;
         uint32_t n = 0;
 
-        list_for_each(it, &tenant->shares) {
+        list_for_each (it, &tenant->shares) {
                 const Share *share = list_entry(it, Share, share_link);
 
                 if (!share_is_consistent(broker, tenant, share))
@@ -91,7 +91,7 @@ static bool owner_is_consistent(const Owner *owner, size_t *n_pools)
         uint64_t seq = 0;
         size_t n = 0;
 
-        list_for_each(it, &owner->pools) {
+        list_for_each (it, &owner->pools) {
                 const Pool *pool = list_entry(it, Pool, owner_link);
 
                 if (pool->owner != owner || pool->seq <= seq)
@@ -108,7 +108,7 @@ bool broker_is_consistent(const Broker *broker)
         size_t n_pools = 0, n_owned = 0;
         uint64_t seq = 0;
 
-        list_for_each(it, &broker->pools) {
+        list_for_each (it, &broker->pools) {
                 const Pool *pool = list_entry(it, Pool, broker_link);
 
                 if (pool->seq <= seq || !pool_is_consistent(broker, pool))
@@ -116,13 +116,13 @@ bool broker_is_consistent(const Broker *broker)
                 seq = pool->seq;
                 n_pools++;
         }
-        list_for_each(it, &broker->stores)
+        list_for_each (it, &broker->stores)
                 if (!store_is_consistent(broker, list_entry(it, Store, store_link)))
                         return false;
-        list_for_each(it, &broker->tenants)
+        list_for_each (it, &broker->tenants)
                 if (!tenant_is_consistent(broker, list_entry(it, Tenant, tenant_link)))
                         return false;
-        list_for_each(it, &broker->owners)
+        list_for_each (it, &broker->owners)
                 if (!owner_is_consistent(list_entry(it, Owner, owner_link), &n_owned))
                         return false;
         return n_pools == n_owned && n_pools == HASH_CNT(by_id, broker->pools_by_id);

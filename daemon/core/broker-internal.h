@@ -49,7 +49,8 @@ Tenant *broker_find_tenant(const Broker *broker, const char *name);
 
 /* A pool without tenant, store and charge, in state RESERVED; NULL when out of memory. */
 Pool *broker_add_pool(Broker *broker, uint64_t id, Owner *owner, const char *name);
-/* Gives its charge back and frees it, and with it a retired tenant or a store that is gone, if it was their last. */
+/* Gives its charge back and frees it, and with it a retired tenant or a store that is gone, if it was
+ * their last. */
 void broker_remove_pool(Broker *broker, Pool *pool);
 
 /* NULL-safe like all destructors; the owner has no pools. */

@@ -56,7 +56,7 @@ void broker_remove_pool(Broker *broker, Pool *pool)
 
 static Tenant *match_tenant(const Broker *broker, const PeerIdentity *peer)
 {
-        list_for_each(it, &broker->tenants) {
+        list_for_each (it, &broker->tenants) {
                 Tenant *tenant = list_entry(it, Tenant, tenant_link);
 
                 if (tenant_matches(tenant, peer))
@@ -67,13 +67,14 @@ static Tenant *match_tenant(const Broker *broker, const PeerIdentity *peer)
 
 static Result unavailable(const Broker *broker, const char *store, Refusal *ret_refusal)
 {
-        return refuse_plain(ret_refusal, broker->stores_lost ? RESULT_RETRY : RESULT_STORE_UNAVAILABLE, store);
+        return refuse_plain(
+                ret_refusal, broker->stores_lost ? RESULT_RETRY : RESULT_STORE_UNAVAILABLE, store);
 }
 
-/* A store that is not there and one that the tenant may not use get the same answer, or else the stores of others
- * could be found out by their names. */
-static Result charge_named(
-        const Broker *broker, Tenant *tenant, const CreateRequest *request, Charge *ret, Refusal *ret_refusal)
+/* A store that is not there and one that the tenant may not use get the same answer, or else the stores
+ * of others could be found out by their names. */
+static Result charge_named(const Broker *broker, Tenant *tenant, const CreateRequest *request, Charge *ret,
+        Refusal *ret_refusal)
 {
         Store *store = broker_find_store(broker, request->store);
 
@@ -88,9 +89,10 @@ static Result charge_named(
         return quota_charge(tenant, store, request->size, ret, ret_refusal);
 }
 
-/* When none of the candidates has room, the refusal is that of the best one: its numbers are the nearest miss. */
-static Result charge_any(
-        const Broker *broker, Tenant *tenant, const CreateRequest *request, Charge *ret, Refusal *ret_refusal)
+/* When none of the candidates has room, the refusal is that of the best one: its numbers are the nearest
+ * miss. */
+static Result charge_any(const Broker *broker, Tenant *tenant, const CreateRequest *request, Charge *ret,
+        Refusal *ret_refusal)
 {
         Refusal best = {0};
 
@@ -157,10 +159,10 @@ Result broker_reserve_create(Broker *broker, const CreateRequest *request, Pool 
         return broker_answer(broker, reserve_create(broker, request, ret, ret_refusal));
 }
 
-/* Its length is 0 until a pool's create is committed, and never again. */
+/* Every other operation changes the size. */
 static bool is_being_created(const Pool *pool)
 {
-        return pool->busy && pool->length == 0;
+        return pool->busy && pool->pending == pool->size;
 }
 
 void broker_commit_create(Broker *broker, Pool *pool, uint64_t length)
@@ -192,8 +194,8 @@ static bool adopt_is_valid(const AdoptRequest *request)
         if (request->releasing)
                 return request->size <= POOL_BYTES_MAX;
         return pool_size_is_valid(request->size) && pool_size_is_valid(request->length) &&
-                request->length >= request->size && pool_size_is_valid(request->max) &&
-                request->max >= request->size;
+               request->length >= request->size && pool_size_is_valid(request->max) &&
+               request->max >= request->size;
 }
 
 int broker_adopt(Broker *broker, const AdoptRequest *request, Pool **ret)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 /*
- * How pools change their size. A grow is charged when it is reserved and given back when it is aborted, a shrink
- * gives back when it is committed: at any moment the charge covers what the client may have.
+ * How pools change their size. A grow is charged when it is reserved and given back when it is aborted, a
+ * shrink gives back when it is committed: at any moment the charge covers what the client may have.
  */
 
 #include <assert.h>
@@ -11,15 +11,15 @@
 #include "core/broker-internal.h"
 #include "core/refusal.h"
 
-/* A committed pool whose operation makes it larger, or smaller. */
+/* Which operation is under way follows from what it makes of the size; a create leaves it as it is. */
 static bool is_growing(const Pool *pool)
 {
-        return pool->busy && pool->length > 0 && pool->pending > pool->size;
+        return pool->busy && pool->pending > pool->size;
 }
 
 static bool is_shrinking(const Pool *pool)
 {
-        return pool->busy && pool->length > 0 && pool->pending < pool->size;
+        return pool->busy && pool->pending < pool->size;
 }
 
 static Result busy(Refusal *ret_refusal)
@@ -49,8 +49,8 @@ static Result reserve_grow(Broker *broker, Pool *pool, uint64_t size, bool *ret_
         if (!tenant_may_use(pool->tenant, store))
                 return refuse_plain(ret_refusal, RESULT_STORE_UNKNOWN, "");
         if (!store->info.available)
-                return refuse_plain(ret_refusal, broker->stores_lost ? RESULT_RETRY : RESULT_STORE_UNAVAILABLE,
-                        store->info.name);
+                return refuse_plain(ret_refusal,
+                        broker->stores_lost ? RESULT_RETRY : RESULT_STORE_UNAVAILABLE, store->info.name);
         result = charge_grow(&pool->charge, size - pool->size, ret_refusal);
         if (result != RESULT_OK)
                 return result;
@@ -153,7 +153,7 @@ void broker_end_target(Broker *broker, Pool *pool)
                 return;
         pool->target = 0;
         pool->target_since = 0;
-        if (pool->state == POOL_RESIZING && !pool->busy)
+        if (!pool->busy)
                 pool_set_state(pool, POOL_READY);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* The broker itself: its life, its configuration, and what it can be asked for. The verbs that change pools are in
- * broker-pool.c and broker-resize.c, owners in owner.c. */
+/* The broker itself: its life, its configuration, and what it can be asked for. The verbs that change
+ * pools are in broker-pool.c and broker-resize.c, owners in owner.c. */
 
 #include <assert.h>
 #include <errno.h>
@@ -22,13 +22,13 @@ static Store *store_from_link(const List *link)
 
 static void free_tenants(List *tenants)
 {
-        list_for_each_safe(it, tenants)
+        list_for_each_safe (it, tenants)
                 tenant_free(tenant_from_link(it));
 }
 
 static void free_stores(List *stores)
 {
-        list_for_each_safe(it, stores)
+        list_for_each_safe (it, stores)
                 store_free(store_from_link(it));
 }
 
@@ -62,9 +62,9 @@ Broker *broker_free(Broker *broker)
 {
         if (!broker)
                 return NULL;
-        list_for_each_safe(it, &broker->pools)
+        list_for_each_safe (it, &broker->pools)
                 broker_remove_pool(broker, list_entry(it, Pool, broker_link));
-        list_for_each_safe(it, &broker->owners)
+        list_for_each_safe (it, &broker->owners)
                 broker_free_owner(broker, list_entry(it, Owner, owner_link));
         free_stores(&broker->stores);
         free_tenants(&broker->tenants);
@@ -73,7 +73,8 @@ Broker *broker_free(Broker *broker)
         return NULL;
 }
 
-/* Everything that can fail is done on a list of its own first; then the new configurations are swapped in. */
+/* Everything that can fail is done on a list of its own first; then the new configurations are swapped
+ * in. */
 int broker_set_tenants(Broker *broker, const TenantConfig *tenants, size_t n)
 {
         List made = LIST_INIT(made), kept = LIST_INIT(kept);
@@ -89,7 +90,7 @@ int broker_set_tenants(Broker *broker, const TenantConfig *tenants, size_t n)
         }
         broker->last_account += n;
 
-        list_for_each_safe(it, &made) {
+        list_for_each_safe (it, &made) {
                 Tenant *tenant = tenant_from_link(it);
                 Tenant *old = broker_find_tenant(broker, tenant_name(tenant));
 
@@ -100,11 +101,11 @@ int broker_set_tenants(Broker *broker, const TenantConfig *tenants, size_t n)
                         tenant = old;
                         list_unlink(&tenant->tenant_link);
                 }
-                list_for_each(other, &kept)
+                list_for_each (other, &kept)
                         assert(strcmp(tenant_name(tenant), tenant_name(tenant_from_link(other))) != 0);
                 list_append(&kept, &tenant->tenant_link);
         }
-        list_for_each_safe(it, &broker->tenants) {
+        list_for_each_safe (it, &broker->tenants) {
                 Tenant *tenant = tenant_from_link(it);
 
                 if (tenant->n_pools == 0)
@@ -131,7 +132,7 @@ int broker_set_stores(Broker *broker, const StoreInfo *stores, size_t n)
                 list_append(&made, &store->store_link);
         }
 
-        list_for_each_safe(it, &made) {
+        list_for_each_safe (it, &made) {
                 Store *store = store_from_link(it);
                 Store *old = broker_find_store(broker, store->info.name);
 
@@ -142,11 +143,11 @@ int broker_set_stores(Broker *broker, const StoreInfo *stores, size_t n)
                         store = old;
                         list_unlink(&store->store_link);
                 }
-                list_for_each(other, &kept)
+                list_for_each (other, &kept)
                         assert(strcmp(store->info.name, store_from_link(other)->info.name) != 0);
                 list_append(&kept, &store->store_link);
         }
-        list_for_each_safe(it, &broker->stores) {
+        list_for_each_safe (it, &broker->stores) {
                 Store *store = store_from_link(it);
 
                 if (store->n_pools == 0)
@@ -163,7 +164,7 @@ int broker_set_stores(Broker *broker, const StoreInfo *stores, size_t n)
 void broker_stores_lost(Broker *broker)
 {
         broker->stores_lost = true;
-        list_for_each(it, &broker->stores)
+        list_for_each (it, &broker->stores)
                 store_set_unavailable(store_from_link(it), "the provisioner is away");
 }
 
@@ -196,12 +197,12 @@ BrokerFigures broker_figures(const Broker *broker)
 {
         BrokerFigures figures = {.refusals = broker->refusals};
 
-        list_for_each(it, &broker->pools) {
+        list_for_each (it, &broker->pools) {
                 figures.pools++;
                 if (list_entry(it, Pool, broker_link)->state == POOL_RELEASING)
                         figures.releasing++;
         }
-        list_for_each(it, &broker->stores)
+        list_for_each (it, &broker->stores)
                 if (__builtin_add_overflow(figures.bytes, store_from_link(it)->charged, &figures.bytes))
                         figures.bytes = UINT64_MAX;
         return figures;
@@ -209,7 +210,7 @@ BrokerFigures broker_figures(const Broker *broker)
 
 Store *broker_find_store(const Broker *broker, const char *name)
 {
-        list_for_each(it, &broker->stores) {
+        list_for_each (it, &broker->stores) {
                 Store *store = store_from_link(it);
 
                 if (strcmp(store->info.name, name) == 0)
@@ -220,7 +221,7 @@ Store *broker_find_store(const Broker *broker, const char *name)
 
 Tenant *broker_find_tenant(const Broker *broker, const char *name)
 {
-        list_for_each(it, &broker->tenants) {
+        list_for_each (it, &broker->tenants) {
                 Tenant *tenant = tenant_from_link(it);
 
                 if (strcmp(tenant_name(tenant), name) == 0)

@@ -39,8 +39,7 @@ typedef struct BrokerFigures {
         uint64_t refusals;
 } BrokerFigures;
 
-/* ------------------------------------------------------------------------------------------- life and
- * configuration */
+/* -------------------------------------------------------------------------------- life and configuration */
 
 /* 0 or -ENOMEM. Until the first broker_set_stores() it is as after broker_stores_lost(). */
 int broker_new(Broker **ret);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* Choosing a store. One pass per candidate instead of a sorted array: stores are few, and nothing can fail. */
+/* Choosing a store. One pass per candidate instead of a sorted array: stores are few, and nothing can
+ * fail. */
 
 #include "core/placement.h"
 #include "core/tenant-internal.h"
@@ -11,7 +12,7 @@ Store *placement_next(const List *stores, const Tenant *tenant, const Store *pre
         bool passed = !previous;
         Store *best = NULL;
 
-        list_for_each(it, stores) {
+        list_for_each (it, stores) {
                 Store *store = list_entry(it, Store, store_link);
                 uint64_t bytes = store_free_bytes(store);
 

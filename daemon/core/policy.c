@@ -9,9 +9,9 @@
 #define ID_NONE UINT32_MAX
 
 /*
- * `*` stands for any run of characters, `?` for one, everything else for itself. Remembering only the last star is
- * enough, since an earlier one can always leave to it what it would have to take; so hostile unit names cost at
- * most length × length.
+ * `*` stands for any run of characters, `?` for one, everything else for itself. Remembering only the last
+ * star is enough, since an earlier one can always leave to it what it would have to take; so hostile unit
+ * names cost at most length × length.
  */
 static bool glob_matches(const char *glob, const char *s, size_t length)
 {
@@ -21,7 +21,7 @@ static bool glob_matches(const char *glob, const char *s, size_t length)
                 if (*glob == '*') {
                         star = ++glob;
                         retry = s;
-                } else if (*glob != '\0' && (*glob == '?' || *glob == *s)) {
+                } else if (*glob == '?' || *glob == *s) {
                         glob++;
                         s++;
                 } else if (star) {
@@ -73,7 +73,7 @@ bool match_peer(const Match *match, const PeerIdentity *peer)
         case MATCH_UNIT:
                 /* A process in no unit is not in "*" either. */
                 return peer->unit && peer->unit[0] != '\0' &&
-                        glob_matches(match->glob, peer->unit, strlen(peer->unit));
+                       glob_matches(match->glob, peer->unit, strlen(peer->unit));
         case MATCH_SLICE:
                 return peer->cgroup && slice_matches(match->glob, peer->cgroup);
         }

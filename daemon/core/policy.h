@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Who a peer is charged as. A peer is described by integers and two strings that the edge took from the kernel at
- * accept; nothing in it comes from a message.
+ * Who a peer is charged as. A peer is described by integers and two strings that the edge took from the
+ * kernel at accept; nothing in it comes from a message.
  */
 
 #include <stdbool.h>
@@ -13,8 +13,9 @@
 typedef struct PeerIdentity {
         uint32_t uid;
         uint32_t gid;
-        uint32_t pid;        /* 0: in a foreign pid namespace */
-        uint64_t start_time; /* of the process, in clock ticks since boot; with the pid it names one process for ever */
+        uint32_t pid; /* 0: in a foreign pid namespace */
+        /* Of the process, in clock ticks since boot; with the pid it names one process for ever. */
+        uint64_t start_time;
         const uint32_t *groups; /* supplementary; borrowed */
         size_t n_groups;
         const char *unit;   /* systemd unit or ""; borrowed */
@@ -31,8 +32,8 @@ typedef enum MatchKind {
 /* One condition; a tenant with several matches when one does. */
 typedef struct Match {
         MatchKind kind;
-        uint32_t id;       /* uid or gid */
-        const char *glob;  /* unit name or slice, with * and ?; borrowed */
+        uint32_t id;      /* uid or gid */
+        const char *glob; /* unit name or slice, with * and ?; borrowed */
 } Match;
 
 /* A slice glob is held against every component of the cgroup path that ends in ".slice". */
@@ -44,5 +45,6 @@ typedef enum Role {
         ROLE_ADMIN, /* uid 0 or member of the admin group */
 } Role;
 
-/* admin_gid: (uint32_t) -1 for none. `admin_uid`: besides 0, the user that runs an unprivileged daemon, or -1. */
+/* admin_gid: (uint32_t) -1 for none. `admin_uid`: besides 0, the user that runs an unprivileged daemon,
+ * or -1. */
 Role policy_role(const PeerIdentity *peer, uint32_t admin_gid, uint32_t admin_uid);

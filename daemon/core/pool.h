@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * One client's volatile memory, as the core sees it: an id, an owner, a tenant, a store, and the receipts for what it
- * is charged. RESERVED -> READY <-> RESIZING -> RELEASING -> gone; pool_set_state() asserts each step.
+ * One client's volatile memory, as the core sees it: an id, an owner, a tenant, a store, and the receipts
+ * for what it is charged. RESERVED -> READY <-> RESIZING -> RELEASING -> gone; pool_set_state() asserts each
+ * step.
  */
 
 #include <stdbool.h>
@@ -43,6 +44,7 @@ struct Owner {
         char command[16];
         uint32_t n_sessions;
         uint64_t alone_since; /* usec: when the last session went; 0 while there is one */
+        bool gone;            /* the process has ended */
         List pools;           /* Pool.owner_link */
         List owner_link;      /* Broker.owners */
         void *userdata;       /* the edge's: its pidfd watch */
@@ -61,12 +63,12 @@ struct Pool {
         Charge charge;    /* charge.bytes: size, or more while the pool grows */
         uint64_t length;  /* bytes of the file */
         uint64_t max;
-        uint64_t target;  /* of a shrink that waits for the owner; 0: none */
+        uint64_t target;       /* of a shrink that waits for the owner; 0: none */
         uint64_t target_since; /* usec: when the owner last gave something back */
-        uint64_t created; /* usec */
+        uint64_t created;      /* usec */
         uint64_t request_id;
-        bool busy;        /* pending is set: an operation is reserved and neither committed nor aborted */
-        bool lost;        /* revoked, truncated or the like: the owner was or is to be told */
+        bool busy; /* pending is set: an operation is reserved and neither committed nor aborted */
+        bool lost; /* revoked, truncated or the like: the owner was or is to be told */
         uint64_t release_attempts;
         List owner_link;
         List broker_link; /* Broker.pools, by seq */
@@ -82,7 +84,7 @@ bool pool_size_is_valid(uint64_t size);
 /* The file length that growing to `size` needs: the current length, or more when there are no holes left. */
 uint64_t pool_length_for(const Pool *pool, uint64_t size);
 
-/* For the core alone: an operation that makes the pool's size `pending` begins and ends. Ending it leads from RESIZING
- * back to READY, unless a target is still to be reached. */
+/* For the core alone: an operation that makes the pool's size `pending` begins and ends. Ending it leads
+ * from RESIZING back to READY, unless a target is still to be reached. */
 void pool_begin(Pool *pool, uint64_t pending);
 void pool_end(Pool *pool);

@@ -16,12 +16,14 @@ static bool fits(uint64_t asked, uint64_t limit, uint64_t used)
         return used <= limit && asked <= limit - used;
 }
 
-static Result check_bytes(const Tenant *tenant, const Store *store, uint64_t share, uint64_t bytes, Refusal *ret)
+static Result check_bytes(
+        const Tenant *tenant, const Store *store, uint64_t share, uint64_t bytes, Refusal *ret)
 {
         const TenantConfig *config = &tenant->config;
 
         if (!fits(bytes, config->bytes_max, tenant->bytes))
-                return refuse(ret, RESULT_QUOTA_BYTES, bytes, config->bytes_max, tenant->bytes, config->name);
+                return refuse(
+                        ret, RESULT_QUOTA_BYTES, bytes, config->bytes_max, tenant->bytes, config->name);
         if (config->percent > 0) {
                 uint64_t limit = quota_percent_of(store->info.capacity, config->percent);
 
@@ -135,7 +137,8 @@ void charge_shrink(Charge *charge, uint64_t bytes)
 {
         assert(charge->share);
         assert(bytes <= charge->bytes);
-        assert(bytes <= charge->tenant->bytes && bytes <= charge->share->bytes && bytes <= charge->store->charged);
+        assert(bytes <= charge->tenant->bytes && bytes <= charge->share->bytes &&
+                bytes <= charge->store->charged);
         charge->tenant->bytes -= bytes;
         charge->share->bytes -= bytes;
         charge->store->charged -= bytes;

@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * Accounting by receipt: a charge counts one pool and its bytes against a tenant, the tenant's share of a store, and
- * the store; the receipt that it fills in gives back exactly that. Nothing else changes what they have in use.
+ * Accounting by receipt: a charge counts one pool and its bytes against a tenant, the tenant's share of a
+ * store, and the store; the receipt that it fills in gives back exactly that. Nothing else changes what they
+ * have in use.
  */
 
 #include <stdint.h>
@@ -22,8 +23,8 @@ typedef struct Charge {
         uint64_t bytes;
 } Charge;
 
-/* Charge a pool of `bytes`. QUOTA_POOL_SIZE, QUOTA_POOLS, QUOTA_BYTES, STORE_FULL, in this order, or FAILED with
- * ENOMEM; *ret is set on RESULT_OK only. A store that is not available is full. */
+/* Charge a pool of `bytes`. QUOTA_POOL_SIZE, QUOTA_POOLS, QUOTA_BYTES, STORE_FULL, in this order, or
+ * FAILED with ENOMEM; *ret is set on RESULT_OK only. A store that is not available is full. */
 Result quota_charge(Tenant *tenant, Store *store, uint64_t bytes, Charge *ret, Refusal *ret_refusal);
 /* Charge without asking what exists anyway. 0, -ENOMEM, or -EOVERFLOW for numbers that cannot be. */
 int quota_charge_forced(Tenant *tenant, Store *store, uint64_t bytes, Charge *ret);

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * A store is a named capacity that pools are cut from. The core knows its figures only; where the memory is and how
- * the limit is held is the provisioner's business. `charged` never exceeds what was promised: it can exceed the
- * capacity only after a store became smaller than what was given out.
+ * A store is a named capacity that pools are cut from. The core knows its figures only; where the memory is
+ * and how the limit is held is the provisioner's business. `charged` never exceeds what was promised: it can
+ * exceed the capacity only after a store became smaller than what was given out.
  */
 
 #include <stdbool.h>
@@ -37,14 +37,15 @@ typedef struct StoreInfo {
         char reason[96];
 } StoreInfo;
 
-/* StoreInfo.index of a store that the provisioner does not serve any more: its old number may be another's now. */
+/* StoreInfo.index of a store that the provisioner does not serve any more: its old number may be
+ * another's now. */
 #define STORE_INDEX_NONE UINT32_MAX
 
 typedef struct Store {
         StoreInfo info;
         uint64_t charged; /* bytes */
         uint32_t n_pools;
-        bool gone; /* not served any more; here until its last pool goes */
+        bool gone;       /* not served any more; here until its last pool goes */
         List store_link; /* Broker.stores, in configuration order */
 } Store;
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 
-/* What is inside a tenant: for quota.c, which counts, and for the broker, which makes and replaces tenants. */
+/* What is inside a tenant: for quota.c, which counts, and for the broker, which makes and replaces
+ * tenants. */
 
 #include <stdbool.h>
 

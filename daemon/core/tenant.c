@@ -179,7 +179,7 @@ bool tenant_may_use(const Tenant *tenant, const Store *store)
 
 Share *tenant_find_share(const Tenant *tenant, const Store *store)
 {
-        list_for_each(it, &tenant->shares) {
+        list_for_each (it, &tenant->shares) {
                 Share *share = list_entry(it, Share, share_link);
 
                 if (share->store == store)

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * A tenant is the identity that is charged. Its limits are absolute (bytes over all stores) or relative (a percentage
- * of each store's capacity, held per store); both when both are set.
+ * A tenant is the identity that is charged. Its limits are absolute (bytes over all stores) or relative (a
+ * percentage of each store's capacity, held per store); both when both are set.
  */
 
 #include <stddef.h>
@@ -17,10 +17,10 @@ typedef struct TenantConfig {
         char name[RESULT_SUBJECT_MAX];
         const Match *matches; /* none: matches everybody (the built-in default) */
         size_t n_matches;
-        uint64_t bytes_max;      /* UINT64_MAX: no absolute limit */
-        unsigned percent;        /* of each store; 0: no relative limit */
-        uint32_t pools_max;      /* UINT32_MAX: no limit */
-        uint64_t pool_bytes_max; /* the largest pool; UINT64_MAX: no limit */
+        uint64_t bytes_max;        /* UINT64_MAX: no absolute limit */
+        unsigned percent;          /* of each store; 0: no relative limit */
+        uint32_t pools_max;        /* UINT32_MAX: no limit */
+        uint64_t pool_bytes_max;   /* the largest pool; UINT64_MAX: no limit */
         const char *const *stores; /* names; NULL: all */
         size_t n_stores;
 } TenantConfig;

@@ -52,6 +52,7 @@ static int on_owner_exit(sd_event_source *source, int fd, uint32_t events, void 
         (void)fd;
         (void)events;
         (void)sd_event_source_set_enabled(source, SD_EVENT_OFF);
+        w->owner->gone = true;
         owner_release_pools(w->server, w->owner);
         return 0;
 }
@@ -247,6 +248,7 @@ static void run_release(Server *server, Pool *pool)
         PoolEdge *edge = pool_edge(pool);
         JobRequest request = {
                 .kind = JOB_RELEASE,
+                .bytes = pool->owner->gone ? JOB_RELEASE_FINAL : JOB_RELEASE_REVOKED,
                 .pool = pool->id,
                 .store = pool->store->info.index,
                 .account = tenant_account(pool->tenant),
@@ -285,7 +287,9 @@ void pool_release(Server *server, Pool *pool, Call *waiting)
                 list_append(&edge->release_calls, &waiting->wait_link);
         if (edge->resize_call)
                 call_refuse(TAKE_PTR(edge->resize_call), &(Refusal){.code = RESULT_NOT_FOUND});
-        if (broker_begin_release(server->broker, pool) || (waiting && broker_release_is_due(pool)))
+        /* One that has begun and waits is tried again when somebody asks, or when the owner has gone. */
+        if (broker_begin_release(server->broker, pool) ||
+                ((waiting || pool->owner->gone) && broker_release_is_due(pool)))
                 run_release(server, pool);
 }
 

@@ -51,7 +51,7 @@ static void guess_figures(PoolFile *pool)
         pool->length = round_up((uint64_t)st.st_size);
 }
 
-static int on_found(Store *store, uint64_t id, int taken_fd, void *userdata)
+static int on_found(StoreEntry *store, uint64_t id, int taken_fd, void *userdata)
 {
         TaskRunner *runner = userdata;
         _cleanup_close_ int fd = taken_fd;
@@ -104,7 +104,7 @@ static int on_found(Store *store, uint64_t id, int taken_fd, void *userdata)
 
 typedef struct Matching {
         TaskRunner *runner;
-        Store *store;
+        StoreEntry *store;
         size_t n_erased;
 } Matching;
 
@@ -122,7 +122,7 @@ static int match_record(const char *name, uint64_t id, bool releasing, void *use
         return r;
 }
 
-int adopt_store(TaskRunner *runner, Store *store)
+int adopt_store(TaskRunner *runner, StoreEntry *store)
 {
         Matching matching = {.runner = runner, .store = store};
         size_t n = 0;

@@ -12,4 +12,4 @@
 int adopt_check(int records_fd);
 
 /* Fill an available store that has no pools yet. */
-int adopt_store(TaskRunner *runner, Store *store);
+int adopt_store(TaskRunner *runner, StoreEntry *store);

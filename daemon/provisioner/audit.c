@@ -15,14 +15,14 @@ struct Audit {
         sd_event_source *timer;
         bool awake;
         TaskRunner *runner;
-        Store *const *stores;
+        StoreEntry *const *stores;
         AuditFindingFn finding;
         void *userdata;
 };
 
 static void audit_pool(Audit *audit, PoolFile *pool)
 {
-        Store *store = pool->store;
+        StoreEntry *store = pool->store;
         uint64_t used;
 
         if (store->backend->get_used(store, pool, &used) < 0 || used == 0)
@@ -44,7 +44,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
         bool needed = false;
 
         for (uint32_t i = 0; i < JOB_STORES_MAX; i++) {
-                Store *store = audit->stores[i];
+                StoreEntry *store = audit->stores[i];
                 if (!store)
                         continue;
                 /* From the end: a pool may go on the way. */
@@ -69,7 +69,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
         return 0;
 }
 
-int audit_new(sd_event *event, TaskRunner *runner, Store *const *stores, AuditFindingFn finding, void *userdata,
+int audit_new(sd_event *event, TaskRunner *runner, StoreEntry *const *stores, AuditFindingFn finding, void *userdata,
         Audit **ret)
 {
         _cleanup_(cleanup_audit_free) Audit *audit = calloc(1, sizeof(*audit));

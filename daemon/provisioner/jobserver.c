@@ -383,7 +383,7 @@ int jobserver_new(sd_event *event, int listen_fd, uint32_t uid, const JobHandler
         if (r < 0)
                 return r;
         /* Out of descriptors, the socket stays readable. */
-        r = sd_event_source_set_ratelimit(server->source, USEC_PER_SEC, 100);
+        r = sd_event_source_set_ratelimit(server->source, USEC_PER_SEC, 1000);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(server);

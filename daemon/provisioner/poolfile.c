@@ -8,7 +8,7 @@
 
 #include "provisioner/poolfile.h"
 
-int poolfile_new(Store *store, uint64_t id, const void *record, uint32_t record_size, PoolFile **ret)
+int poolfile_new(StoreEntry *store, uint64_t id, const void *record, uint32_t record_size, PoolFile **ret)
 {
         assert(record_size <= JOB_RECORD_MAX);
 

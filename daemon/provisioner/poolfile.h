@@ -18,11 +18,11 @@
 #define POOL_ID_TEXT_MAX 17
 
 typedef struct PoolFile PoolFile;
-typedef struct Store Store;
+typedef struct StoreEntry StoreEntry;
 typedef struct Task Task;
 
 struct PoolFile {
-        Store *store;
+        StoreEntry *store;
         uint64_t id;
         int fd;           /* of the file, open for the pool's whole life */
         uint64_t limit;   /* bytes */
@@ -44,7 +44,7 @@ struct PoolFile {
 };
 
 /* The file descriptor is taken over in case of success. `record_size` is at most JOB_RECORD_MAX. -ENOMEM. */
-int poolfile_new(Store *store, uint64_t id, const void *record, uint32_t record_size, PoolFile **ret);
+int poolfile_new(StoreEntry *store, uint64_t id, const void *record, uint32_t record_size, PoolFile **ret);
 /* Nothing may run on it or wait for it. Closes the fd. NULL-safe, returns NULL. */
 PoolFile *poolfile_free(PoolFile *pool);
 DEFINE_CLEANUP(PoolFile, poolfile_free);

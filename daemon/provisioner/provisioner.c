@@ -40,7 +40,7 @@ struct Provisioner {
         TaskRunner runner;
         StoreContext context;
         int ns_fd;
-        Store *stores[JOB_STORES_MAX];
+        StoreEntry *stores[JOB_STORES_MAX];
         uint32_t next_index;
         uint64_t pools_max;
 };
@@ -71,11 +71,11 @@ static void job_stores(Provisioner *p, JobConnection *connection, const JobReque
 
         for (uint32_t i = 0; i < JOB_STORES_MAX; i++)
                 if (p->stores[i])
-                        store_describe(p->stores[i], &stores[n++]);
+                        store_entry_describe(p->stores[i], &stores[n++]);
         answer(connection, request, 0, stores, n, sizeof(JobStore));
 }
 
-static void job_pools(Store *store, JobConnection *connection, const JobRequest *request)
+static void job_pools(StoreEntry *store, JobConnection *connection, const JobRequest *request)
 {
         JobPool pools[JOB_POOLS_MAX];
         uint32_t n = 0;
@@ -99,7 +99,7 @@ static void job_pools(Store *store, JobConnection *connection, const JobRequest 
         answer(connection, request, 0, pools, n, sizeof(JobPool));
 }
 
-static void job_usage(Store *store, JobConnection *connection, const JobRequest *request, const uint64_t *ids)
+static void job_usage(StoreEntry *store, JobConnection *connection, const JobRequest *request, const uint64_t *ids)
 {
         JobUsage usage[JOB_USAGE_MAX];
         uint32_t n = 0;
@@ -122,7 +122,7 @@ static uint64_t count_pools(const Provisioner *p)
         return n;
 }
 
-static int job_create(Provisioner *p, Store *store, JobConnection *connection, const JobRequest *request,
+static int job_create(Provisioner *p, StoreEntry *store, JobConnection *connection, const JobRequest *request,
         const void *record)
 {
         _cleanup_(cleanup_poolfile_free) PoolFile *pool = NULL;
@@ -173,7 +173,7 @@ static int dispatch(Provisioner *p, JobConnection *connection, const JobRequest 
                 return 0;
         }
 
-        Store *store = request->store < JOB_STORES_MAX ? p->stores[request->store] : NULL;
+        StoreEntry *store = request->store < JOB_STORES_MAX ? p->stores[request->store] : NULL;
         if (!store || !numbers_are_valid(request))
                 return -EINVAL;
         switch (request->kind) {
@@ -236,7 +236,7 @@ static void on_finding(void *userdata, const PoolFile *pool, uint64_t used)
 
 /* ---------------------------------------------------------------------------------------------------------- stores */
 
-static Store *find_store(Provisioner *p, const char *name)
+static StoreEntry *find_store(Provisioner *p, const char *name)
 {
         for (uint32_t i = 0; i < JOB_STORES_MAX; i++)
                 if (p->stores[i] && strcmp(p->stores[i]->config.name, name) == 0)
@@ -266,18 +266,18 @@ static int add_store(Provisioner *p, const StoreConfig *config)
         r = free_index(p, &index);
         if (r < 0)
                 return r;
-        r = store_new(index, config, &p->context, &p->stores[index]);
+        r = store_entry_new(index, config, &p->context, &p->stores[index]);
         if (r < 0)
                 return log_errno(LOG_ERR, r, "Store %.*s cannot be made", JOB_NAME_MAX, config->name);
         return p->stores[index]->available ? adopt_store(&p->runner, p->stores[index]) : 0;
 }
 
-static int configure_store(Provisioner *p, Store *store, const StoreConfig *config)
+static int configure_store(Provisioner *p, StoreEntry *store, const StoreConfig *config)
 {
         bool was_available = store->available;
         int r;
 
-        r = store_configure(store, config, &p->context);
+        r = store_entry_configure(store, config, &p->context);
         if (r < 0)
                 return r;
         return store->available && !was_available && store->pools.n == 0 ? adopt_store(&p->runner, store) : 0;
@@ -314,11 +314,11 @@ int provisioner_reload(Provisioner *p, const StoreConfig *stores, uint32_t n_sto
                 const StoreConfig *config =
                         p->stores[i] ? find_config(stores, n_stores, p->stores[i]->config.name) : NULL;
                 if (!config || !same_place(config, &p->stores[i]->config))
-                        p->stores[i] = store_free(p->stores[i]);
+                        p->stores[i] = store_entry_free(p->stores[i]);
         }
         /* A store that cannot be made does not stop the others. */
         for (uint32_t i = 0; i < n_stores; i++) {
-                Store *store = find_store(p, stores[i].name);
+                StoreEntry *store = find_store(p, stores[i].name);
                 int q = store ? configure_store(p, store, &stores[i]) : add_store(p, &stores[i]);
                 if (r == 0)
                         r = q;
@@ -410,7 +410,7 @@ Provisioner *provisioner_free(Provisioner *p)
         (void)audit_free(p->audit);
         task_runner_deinit(&p->runner);
         for (uint32_t i = 0; i < JOB_STORES_MAX; i++)
-                (void)store_free(p->stores[i]);
+                (void)store_entry_free(p->stores[i]);
         safe_close(p->context.mnt_fd);
         safe_close(p->ns_fd);
         free(p);

@@ -19,36 +19,36 @@
 #define AUDIT_TOLERANCE JOB_UNIT
 
 typedef struct PoolFile PoolFile;
-typedef struct Store Store;
+typedef struct StoreEntry StoreEntry;
 typedef struct StoreContext StoreContext;
 
 /* Called for each pool that was found; the fd (-EBADF: there is an entry, but no file in it) is taken over. */
-typedef int (*StoreFoundFn)(Store *store, uint64_t id, int fd, void *userdata);
+typedef int (*StoreFoundFn)(StoreEntry *store, uint64_t id, int fd, void *userdata);
 
 typedef struct StoreBackend {
         JobStoreKind kind;
         /* The kernel does not know the limit: it is in the record, and held by audit. */
         bool audited;
 
-        /* Sets capacity, page_size, keeps, dir_fd. A refusal is told by store_refuse(). Called again for a changed
+        /* Sets capacity, page_size, keeps, dir_fd. A refusal is told by store_entry_refuse(). Called again for a changed
          * configuration and after a failure: what is open stays open, since orders may be under way. */
-        int (*open)(Store *store, const StoreContext *context);
-        void (*close)(Store *store); /* also when it was not or only half opened */
+        int (*open)(StoreEntry *store, const StoreContext *context);
+        void (*close)(StoreEntry *store); /* also when it was not or only half opened */
 
         /* Find what there is. Stops at an error of the callback and returns it. */
-        int (*scan)(Store *store, StoreFoundFn found, void *userdata);
+        int (*scan)(StoreEntry *store, StoreFoundFn found, void *userdata);
         /* Make the file of a new pool, with pool->limit and pool->length: sets pool->fd. -EEXIST. Undoes itself. */
-        int (*create)(Store *store, PoolFile *pool);
+        int (*create)(StoreEntry *store, PoolFile *pool);
         /* A further open file description of the file, for the client. Returns the fd. */
-        int (*open_client)(Store *store, PoolFile *pool);
+        int (*open_client)(StoreEntry *store, PoolFile *pool);
         /* Undo create(): nobody has been given the file. */
-        void (*erase)(Store *store, PoolFile *pool);
+        void (*erase)(StoreEntry *store, PoolFile *pool);
 
         /* The limit that the kernel holds; audited stores have none. */
-        int (*get_limit)(Store *store, PoolFile *pool, uint64_t *ret_bytes);
+        int (*get_limit)(StoreEntry *store, PoolFile *pool, uint64_t *ret_bytes);
         /* -EBUSY when more is in use; nothing has changed then. */
-        int (*set_limit)(Store *store, PoolFile *pool, uint64_t bytes);
-        int (*get_used)(Store *store, PoolFile *pool, uint64_t *ret_bytes);
+        int (*set_limit)(StoreEntry *store, PoolFile *pool, uint64_t bytes);
+        int (*get_used)(StoreEntry *store, PoolFile *pool, uint64_t *ret_bytes);
 
         /* In a worker: WORK_RELEASE. -ETIMEDOUT: not yet, ask again. */
         int (*release)(const WorkOrder *order, const int fds[static WORK_FDS_MAX], uint64_t *ret_left);

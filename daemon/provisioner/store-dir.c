@@ -77,40 +77,40 @@ static int free_bytes(int dir_fd, uint64_t *ret)
         return 0;
 }
 
-static int open_directory(Store *store)
+static int open_directory(StoreEntry *store)
 {
         _cleanup_close_ int fd = -EBADF, lock_fd = -EBADF;
         const char *path = store->config.path;
         struct stat st;
 
         if (mkdir(path, 0700) < 0 && errno != EEXIST)
-                return store_refuse(store, errno, "the directory cannot be made: %s", strerror(errno));
+                return store_entry_refuse(store, errno, "the directory cannot be made: %s", strerror(errno));
         fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0)
-                return store_refuse(store, errno, "the directory cannot be opened: %s", strerror(errno));
+                return store_entry_refuse(store, errno, "the directory cannot be opened: %s", strerror(errno));
         if (fstat(fd, &st) < 0)
                 return -errno;
         if (st.st_uid != geteuid() || (st.st_mode & 022) != 0)
-                return store_refuse(store, EPERM, "the directory must be the daemon's and writable by nobody else");
+                return store_entry_refuse(store, EPERM, "the directory must be the daemon's and writable by nobody else");
         /* What has no record is erased, and the records of a second provisioner are elsewhere. The lock has a
          * description of its own: workers are given the other, and one that hangs would keep it. */
         lock_fd = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (lock_fd < 0)
                 return -errno;
         if (flock(lock_fd, LOCK_EX | LOCK_NB) < 0)
-                return store_refuse(store, errno, "the directory is in use by another provisioner");
+                return store_entry_refuse(store, errno, "the directory is in use by another provisioner");
         store->dir_fd = TAKE_FD(fd);
         store->lock_fd = TAKE_FD(lock_fd);
         return 0;
 }
 
-static int dir_open(Store *store, const StoreContext *context)
+static int dir_open(StoreEntry *store, const StoreContext *context)
 {
         int r;
 
         (void)context;
         if (!store->config.path || store->config.path[0] != '/')
-                return store_refuse(store, EINVAL, "needs a directory, by its absolute path");
+                return store_entry_refuse(store, EINVAL, "needs a directory, by its absolute path");
         if (store->dir_fd < 0) {
                 r = open_directory(store);
                 if (r < 0)
@@ -128,13 +128,13 @@ static int dir_open(Store *store, const StoreContext *context)
         return 0;
 }
 
-static void dir_close(Store *store)
+static void dir_close(StoreEntry *store)
 {
         store->lock_fd = safe_close(store->lock_fd);
         store->dir_fd = safe_close(store->dir_fd);
 }
 
-static int dir_scan(Store *store, StoreFoundFn found, void *userdata)
+static int dir_scan(StoreEntry *store, StoreFoundFn found, void *userdata)
 {
         _cleanup_(cleanup_walk) DIR *dir = NULL;
         const char *name;
@@ -162,7 +162,7 @@ static int dir_scan(Store *store, StoreFoundFn found, void *userdata)
         return r;
 }
 
-static int dir_create(Store *store, PoolFile *pool)
+static int dir_create(StoreEntry *store, PoolFile *pool)
 {
         _cleanup_close_ int fd = -EBADF;
         char name[NAME_MAX_POOL];
@@ -181,7 +181,7 @@ static int dir_create(Store *store, PoolFile *pool)
         return 0;
 }
 
-static int dir_open_client(Store *store, PoolFile *pool)
+static int dir_open_client(StoreEntry *store, PoolFile *pool)
 {
         char name[NAME_MAX_POOL];
         int fd = openat(store->dir_fd, file_name(name, pool->id), O_RDWR | O_NOFOLLOW | O_CLOEXEC);
@@ -189,7 +189,7 @@ static int dir_open_client(Store *store, PoolFile *pool)
         return fd < 0 ? -errno : fd;
 }
 
-static void dir_erase(Store *store, PoolFile *pool)
+static void dir_erase(StoreEntry *store, PoolFile *pool)
 {
         char name[NAME_MAX_POOL];
 
@@ -199,14 +199,14 @@ static void dir_erase(Store *store, PoolFile *pool)
                         store->config.name, name);
 }
 
-static int dir_get_limit(Store *store, PoolFile *pool, uint64_t *ret_bytes)
+static int dir_get_limit(StoreEntry *store, PoolFile *pool, uint64_t *ret_bytes)
 {
         (void)store;
         *ret_bytes = pool->limit;
         return 0;
 }
 
-static int dir_get_used(Store *store, PoolFile *pool, uint64_t *ret_bytes)
+static int dir_get_used(StoreEntry *store, PoolFile *pool, uint64_t *ret_bytes)
 {
         struct stat st;
 
@@ -218,7 +218,7 @@ static int dir_get_used(Store *store, PoolFile *pool, uint64_t *ret_bytes)
 }
 
 /* Nothing holds the limit, so that it can always be set, unless more is in use already. */
-static int dir_set_limit(Store *store, PoolFile *pool, uint64_t bytes)
+static int dir_set_limit(StoreEntry *store, PoolFile *pool, uint64_t bytes)
 {
         uint64_t used;
         int r;

@@ -27,7 +27,7 @@ bool store_name_is_valid(const char *name)
         return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == n;
 }
 
-int store_refuse(Store *store, int error, const char *format, ...)
+int store_entry_refuse(StoreEntry *store, int error, const char *format, ...)
 {
         va_list args;
 
@@ -37,7 +37,7 @@ int store_refuse(Store *store, int error, const char *format, ...)
         return -abs(error);
 }
 
-static void store_open(Store *store, const StoreContext *context)
+static void store_entry_open(StoreEntry *store, const StoreContext *context)
 {
         int r;
 
@@ -46,7 +46,7 @@ static void store_open(Store *store, const StoreContext *context)
         r = store->backend->open(store, context);
         if (r < 0) {
                 if (!store->reason[0])
-                        (void)store_refuse(store, r, "%s", strerror(-r));
+                        (void)store_entry_refuse(store, r, "%s", strerror(-r));
                 log_warning("Store %s is not available: %s", store->config.name, store->reason);
                 return;
         }
@@ -68,9 +68,9 @@ static int config_copy(const StoreConfig *config, StoreConfig *ret)
         return 0;
 }
 
-int store_new(uint32_t index, const StoreConfig *config, const StoreContext *context, Store **ret)
+int store_entry_new(uint32_t index, const StoreConfig *config, const StoreContext *context, StoreEntry **ret)
 {
-        _cleanup_(cleanup_store_free) Store *store = NULL;
+        _cleanup_(cleanup_store_entry_free) StoreEntry *store = NULL;
         const StoreBackend *backend = store_backend(config->kind);
         int r;
 
@@ -87,17 +87,17 @@ int store_new(uint32_t index, const StoreConfig *config, const StoreContext *con
         r = config_copy(config, &store->config);
         if (r < 0)
                 return r;
-        store_open(store, context);
+        store_entry_open(store, context);
         *ret = TAKE_PTR(store);
         return 0;
 }
 
-Store *store_free(Store *store)
+StoreEntry *store_entry_free(StoreEntry *store)
 {
         if (!store)
                 return NULL;
         while (store->pools.n > 0)
-                store_forget(store->pools.pools[store->pools.n - 1]);
+                store_entry_forget(store->pools.pools[store->pools.n - 1]);
         pool_table_deinit(&store->pools);
         store->backend->close(store);
         free(store->config.path);
@@ -105,7 +105,7 @@ Store *store_free(Store *store)
         return NULL;
 }
 
-int store_configure(Store *store, const StoreConfig *config, const StoreContext *context)
+int store_entry_configure(StoreEntry *store, const StoreConfig *config, const StoreContext *context)
 {
         StoreConfig copy;
         int r;
@@ -115,17 +115,17 @@ int store_configure(Store *store, const StoreConfig *config, const StoreContext 
                 return r;
         free(store->config.path);
         store->config = copy;
-        store_open(store, context);
+        store_entry_open(store, context);
         return 0;
 }
 
-void store_forget(PoolFile *pool)
+void store_entry_forget(PoolFile *pool)
 {
         pool_table_remove(&pool->store->pools, pool);
         (void)poolfile_free(pool);
 }
 
-void store_describe(const Store *store, JobStore *ret)
+void store_entry_describe(const StoreEntry *store, JobStore *ret)
 {
         *ret = (JobStore){
                 .capacity = store->capacity,

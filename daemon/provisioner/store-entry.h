@@ -17,7 +17,7 @@ typedef struct StoreContext {
         bool has_fd_keeper; /* the namespace survives a restart */
 } StoreContext;
 
-struct Store {
+struct StoreEntry {
         const StoreBackend *backend;
         void *data; /* the backend's */
         StoreConfig config;
@@ -39,18 +39,18 @@ bool store_name_is_valid(const char *name);
  * Copies the configuration and opens the store; one that cannot be opened is made all the same, unavailable, with its
  * reason (and a line in the log). -EOPNOTSUPP for a kind that we do not know, -EINVAL for a bad name, -ENOMEM.
  */
-int store_new(uint32_t index, const StoreConfig *config, const StoreContext *context, Store **ret);
+int store_entry_new(uint32_t index, const StoreConfig *config, const StoreContext *context, StoreEntry **ret);
 /* Leaves the pools as they are, and forgets them. NULL-safe, returns NULL. */
-Store *store_free(Store *store);
-DEFINE_CLEANUP(Store, store_free);
+StoreEntry *store_entry_free(StoreEntry *store);
+DEFINE_CLEANUP(StoreEntry, store_entry_free);
 
 /* Another configuration, of the same name, kind and path. -ENOMEM changes nothing. */
-int store_configure(Store *store, const StoreConfig *config, const StoreContext *context);
+int store_entry_configure(StoreEntry *store, const StoreConfig *config, const StoreContext *context);
 
 /* For StoreBackend.open: say why a store is not available. Returns -abs(error). */
-int store_refuse(Store *store, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int store_entry_refuse(StoreEntry *store, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Remove a pool from the table and free it. */
-void store_forget(PoolFile *pool);
+void store_entry_forget(PoolFile *pool);
 
-void store_describe(const Store *store, JobStore *ret);
+void store_entry_describe(const StoreEntry *store, JobStore *ret);

@@ -54,13 +54,13 @@ static bool huge_pages_are_denied(void)
         return fd < 0 || read(fd, text, sizeof(text) - 1) <= 0 || strstr(text, "[deny]");
 }
 
-static int tmpfs_open(Store *store, const StoreContext *context)
+static int tmpfs_open(StoreEntry *store, const StoreContext *context)
 {
         _cleanup_free_ TmpfsOptions *options = NULL;
         int r;
 
         if (context->mnt_fd < 0)
-                return store_refuse(store, EPERM, "needs root (a mount namespace of its own)");
+                return store_entry_refuse(store, EPERM, "needs root (a mount namespace of its own)");
 
         options = calloc(1, sizeof(*options));
         if (!options)
@@ -69,7 +69,7 @@ static int tmpfs_open(Store *store, const StoreContext *context)
         options->huge = huge_to_string(store->config.huge);
         r = tmpfs_probe(options);
         if (r < 0)
-                return store_refuse(store, r, "tmpfs cannot be mounted: %s", strerror(-r));
+                return store_entry_refuse(store, r, "tmpfs cannot be mounted: %s", strerror(-r));
 
         if (store->dir_fd < 0) {
                 if (mkdirat(context->mnt_fd, store->config.name, 0700) < 0 && errno != EEXIST)
@@ -96,14 +96,14 @@ static int tmpfs_open(Store *store, const StoreContext *context)
         return 0;
 }
 
-static void tmpfs_close(Store *store)
+static void tmpfs_close(StoreEntry *store)
 {
         store->dir_fd = safe_close(store->dir_fd);
         free(store->data);
         store->data = NULL;
 }
 
-static int tmpfs_scan(Store *store, StoreFoundFn found, void *userdata)
+static int tmpfs_scan(StoreEntry *store, StoreFoundFn found, void *userdata)
 {
         _cleanup_(cleanup_walk) DIR *dir = NULL;
         int fd, r;
@@ -132,7 +132,7 @@ static int tmpfs_scan(Store *store, StoreFoundFn found, void *userdata)
         }
 }
 
-static int tmpfs_create(Store *store, PoolFile *pool)
+static int tmpfs_create(StoreEntry *store, PoolFile *pool)
 {
         _cleanup_close_ int root = -EBADF, fd = -EBADF;
         char name[POOL_ID_TEXT_MAX];
@@ -151,7 +151,7 @@ static int tmpfs_create(Store *store, PoolFile *pool)
         return 0;
 }
 
-static int tmpfs_open_client(Store *store, PoolFile *pool)
+static int tmpfs_open_client(StoreEntry *store, PoolFile *pool)
 {
         char path[POOL_ID_TEXT_MAX + sizeof("/" POOL_FILE)];
         int fd;
@@ -161,7 +161,7 @@ static int tmpfs_open_client(Store *store, PoolFile *pool)
         return fd < 0 ? -errno : fd;
 }
 
-static void tmpfs_erase(Store *store, PoolFile *pool)
+static void tmpfs_erase(StoreEntry *store, PoolFile *pool)
 {
         char name[POOL_ID_TEXT_MAX];
         int r;
@@ -174,7 +174,7 @@ static void tmpfs_erase(Store *store, PoolFile *pool)
                         store->config.name);
 }
 
-static int tmpfs_get_limit(Store *store, PoolFile *pool, uint64_t *ret_bytes)
+static int tmpfs_get_limit(StoreEntry *store, PoolFile *pool, uint64_t *ret_bytes)
 {
         uint64_t used;
 
@@ -182,14 +182,14 @@ static int tmpfs_get_limit(Store *store, PoolFile *pool, uint64_t *ret_bytes)
         return tmpfs_figures(pool->fd, ret_bytes, &used);
 }
 
-static int tmpfs_set_limit(Store *store, PoolFile *pool, uint64_t bytes)
+static int tmpfs_set_limit(StoreEntry *store, PoolFile *pool, uint64_t bytes)
 {
         char name[POOL_ID_TEXT_MAX];
 
         return tmpfs_resize(store->dir_fd, pool_id_format(name, pool->id), bytes);
 }
 
-static int tmpfs_get_used(Store *store, PoolFile *pool, uint64_t *ret_bytes)
+static int tmpfs_get_used(StoreEntry *store, PoolFile *pool, uint64_t *ret_bytes)
 {
         uint64_t size;
 

@@ -77,7 +77,7 @@ static void pool_answer_waiting(PoolFile *pool, int error)
 static bool task_end(Task *task, int r)
 {
         PoolFile *pool = task->pool;
-        Store *store = pool->store;
+        StoreEntry *store = pool->store;
 
         if (r < 0 && !error_is_ordinary(r))
                 (void)log_errno(LOG_WARNING, r, "Store %s: job %u on pool %016" PRIx64 " failed", store->config.name,
@@ -89,7 +89,7 @@ static bool task_end(Task *task, int r)
         (void)task_free(task);
         if (gone) {
                 pool_answer_waiting(pool, -ENOENT);
-                store_forget(pool);
+                store_entry_forget(pool);
         }
         return !gone;
 }
@@ -133,8 +133,8 @@ static void on_order_late(void *userdata)
         Task *task = userdata;
         PoolFile *pool = task->pool;
 
-        log_warning("Store %s: a worker hangs on pool %016" PRIx64 " and is left behind", pool->store->config.name,
-                pool->id);
+        log_warning("Store %s: a worker hangs on pool %016" PRIx64 " and is left behind (%u of them)",
+                pool->store->config.name, pool->id, crew_hung(task->runner->crew));
         pool->stuck = true;
         task_answer(task, -ETIMEDOUT);
         pool_answer_waiting(pool, -ETIMEDOUT);

@@ -34,7 +34,7 @@ static int write_record(const Task *task)
 static int create_file(Task *task)
 {
         PoolFile *pool = task->pool;
-        Store *store = pool->store;
+        StoreEntry *store = pool->store;
         int r;
 
         r = store->backend->create(store, pool);
@@ -51,7 +51,7 @@ static int create_file(Task *task)
 static int create_commit(Task *task)
 {
         PoolFile *pool = task->pool;
-        Store *store = pool->store;
+        StoreEntry *store = pool->store;
         int r;
 
         task->client_fd = store->backend->open_client(store, pool);

@@ -10,7 +10,7 @@
 
 #include "core/broker-internal.h"
 
-#define UNITS(n) ((n) * POOL_UNIT)
+#define UNITS(n) ((n)*POOL_UNIT)
 
 static const PeerIdentity peer = {.uid = 1000, .gid = 1000, .pid = 7, .start_time = 99};
 
@@ -38,14 +38,14 @@ static Pool *created(Broker *broker, Owner *owner, uint64_t id)
         return pool;
 }
 
-#define SEEN(broker, lvalue, value)                                                                                   \
-        do {                                                                                                          \
-                __typeof__(lvalue) saved_ = (lvalue);                                                                 \
-                assert_true(broker_is_consistent(broker));                                                            \
-                (lvalue) = (value);                                                                                   \
-                assert_false(broker_is_consistent(broker));                                                           \
-                (lvalue) = saved_;                                                                                    \
-                assert_true(broker_is_consistent(broker));                                                            \
+#define SEEN(broker, lvalue, value)                         \
+        do {                                                \
+                __typeof__(lvalue) saved_ = (lvalue);       \
+                assert_true(broker_is_consistent(broker));  \
+                (lvalue) = (value);                         \
+                assert_false(broker_is_consistent(broker)); \
+                (lvalue) = saved_;                          \
+                assert_true(broker_is_consistent(broker));  \
         } while (0)
 
 static void test_each_figure_is_seen(void **state)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 /*
- * Random steps, made by the broker and by a model beside it that knows nothing of receipts: it is arrays of pools, and
- * adds everything up anew whenever it wants to know. The model predicts each answer with its numbers; after each step
- * both must hold the same. MODEL_SEED=n runs once more with a seed of one's own.
+ * Random steps, made by the broker and by a model beside it that knows nothing of receipts: it is arrays of
+ * pools, and adds everything up anew whenever it wants to know. The model predicts each answer with its
+ * numbers; after each step both must hold the same. MODEL_SEED=n runs once more with a seed of one's own.
  */
 
 #include <errno.h>
@@ -19,9 +19,20 @@
 #include "core/broker.h"
 #include "core/tenant-internal.h"
 
-enum { N_TENANTS = 5, N_STORES = 4, N_OWNERS = 6, N_POOLS = 40, N_UIDS = 4 };
+enum {
+        N_TENANTS = 5,
+        N_STORES = 4,
+        N_OWNERS = 6,
+        N_POOLS = 40,
+        N_UIDS = 4
+};
 
-typedef enum Operation { NONE, CREATING, GROWING, SHRINKING } Operation;
+typedef enum Operation {
+        NONE,
+        CREATING,
+        GROWING,
+        SHRINKING
+} Operation;
 
 typedef struct ModelTenant {
         bool configured;
@@ -84,7 +95,7 @@ typedef struct Model {
 static const char *const tenant_names[N_TENANTS] = {"t0", "t1", "t2", "t3", "t4"};
 static const char *const store_names[N_STORES] = {"s0", "s1", "s2", "s3"};
 
-/* ------------------------------------------------------------------------------------------------------------- chances */
+/* ----------------------------------------------------------------------------------------------- chances */
 
 static uint64_t rnd(Model *m, uint64_t below)
 {
@@ -109,7 +120,7 @@ static uint64_t random_size(Model *m, uint64_t units)
         return (1 + rnd(m, units)) * POOL_UNIT;
 }
 
-/* -------------------------------------------------------------------------------------------------------- adding it up */
+/* ------------------------------------------------------------------------------------------ adding it up */
 
 static bool valid(uint64_t size)
 {
@@ -130,7 +141,8 @@ static uint64_t sum(const Model *m, int tenant, int store, uint32_t *ret_n)
         for (int i = 0; i < N_POOLS; i++) {
                 const ModelPool *pool = &m->pools[i];
 
-                if (!pool->used || (tenant >= 0 && pool->tenant != tenant) || (store >= 0 && pool->store != store))
+                if (!pool->used || (tenant >= 0 && pool->tenant != tenant) ||
+                        (store >= 0 && pool->store != store))
                         continue;
                 bytes += charged(pool);
                 n++;
@@ -193,7 +205,7 @@ static Refusal check_charge(const Model *m, int tenant, int store, uint64_t size
         return (Refusal){0};
 }
 
-/* ------------------------------------------------------------------------------------------------------- configuration */
+/* ----------------------------------------------------------------------------------------- configuration */
 
 static void shuffle(Model *m, int *order, int n)
 {
@@ -298,7 +310,7 @@ static void stores_lost(Model *m)
                 m->stores[i].available = false;
 }
 
-/* -------------------------------------------------------------------------------------------------------------- owners */
+/* ------------------------------------------------------------------------------------------------ owners */
 
 static unsigned pools_of(const Model *m, int owner)
 {
@@ -359,7 +371,7 @@ static void forget(Model *m, ModelPool *pool)
                 o->owner = NULL;
 }
 
-/* --------------------------------------------------------------------------------------------------------------- pools */
+/* ------------------------------------------------------------------------------------------------- pools */
 
 static void check_answer(Model *m, Result result, const Refusal *refusal, const Refusal *expected)
 {
@@ -426,7 +438,8 @@ static int candidates(const Model *m, int tenant, int *order)
                 for (i = n; i > 0; i--) {
                         uint64_t mine = free_bytes(m, s), other = free_bytes(m, order[i - 1]);
 
-                        if (mine < other || (mine == other && m->stores[s].rank > m->stores[order[i - 1]].rank))
+                        if (mine < other ||
+                                (mine == other && m->stores[s].rank > m->stores[order[i - 1]].rank))
                                 break;
                         order[i] = order[i - 1];
                 }
@@ -436,7 +449,8 @@ static int candidates(const Model *m, int tenant, int *order)
         return n;
 }
 
-static Refusal predict_create(const Model *m, int tenant, int named, uint64_t size, uint64_t max, int *ret_store)
+static Refusal predict_create(
+        const Model *m, int tenant, int named, uint64_t size, uint64_t max, int *ret_store)
 {
         Refusal first = {0};
         int order[N_STORES], n;
@@ -455,7 +469,8 @@ static Refusal predict_create(const Model *m, int tenant, int named, uint64_t si
                         return no(m->lost ? RESULT_RETRY : RESULT_STORE_UNKNOWN, 0, 0, 0, "");
                 }
                 if (!m->stores[named].available)
-                        return no(m->lost ? RESULT_RETRY : RESULT_STORE_UNAVAILABLE, 0, 0, 0, store_names[named]);
+                        return no(m->lost ? RESULT_RETRY : RESULT_STORE_UNAVAILABLE, 0, 0, 0,
+                                store_names[named]);
                 *ret_store = named;
                 return check_charge(m, tenant, named, size, size, /* is_new= */ true);
         }
@@ -488,7 +503,7 @@ static void check_limits(const Model *m, const ModelPool *pool)
         assert_true(sum(m, -1, pool->store, NULL) <= m->stores[pool->store].capacity);
         if (t->percent > 0)
                 assert_true(sum(m, pool->tenant, pool->store, NULL) <=
-                        percent_of(m->stores[pool->store].capacity, t->percent));
+                            percent_of(m->stores[pool->store].capacity, t->percent));
 }
 
 static void create(Model *m)
@@ -512,7 +527,9 @@ static void create(Model *m)
                 .id = ++m->last_id,
                 .size = size,
                 .max = max,
-                .store = named < 0 ? "" : named == N_STORES ? "nowhere" : store_names[named],
+                .store = named < 0           ? ""
+                         : named == N_STORES ? "nowhere"
+                                             : store_names[named],
                 .name = "",
                 .now_usec = m->now,
         };
@@ -612,7 +629,8 @@ static void grow(Model *m, ModelPool *pool)
                 expected = no(m->lost ? RESULT_RETRY : RESULT_STORE_UNAVAILABLE, 0, 0, 0,
                         store_names[pool->store]);
         else
-                expected = check_charge(m, pool->tenant, pool->store, size, size - pool->size, /* is_new= */ false);
+                expected = check_charge(
+                        m, pool->tenant, pool->store, size, size - pool->size, /* is_new= */ false);
 
         result = broker_reserve_grow(m->broker, real(m, pool), size, &noop, &refusal);
         check_answer(m, result, &refusal, &expected);
@@ -742,14 +760,14 @@ static void end_operation(Model *m, ModelPool *pool)
                 pool->state = pool->target != 0 ? POOL_RESIZING : POOL_READY;
 }
 
-/* ------------------------------------------------------------------------------------------------------------- compare */
+/* ----------------------------------------------------------------------------------------------- compare */
 
 static void compare_pools(const Model *m)
 {
         uint32_t n = 0, n_model = 0, n_releasing = 0;
         BrokerFigures figures = broker_figures(m->broker);
 
-        list_for_each(it, broker_pools(m->broker))
+        list_for_each (it, broker_pools(m->broker))
                 n++;
         for (int i = 0; i < N_POOLS; i++) {
                 const ModelPool *pool = &m->pools[i];
@@ -783,7 +801,7 @@ static void compare_stores(const Model *m)
 {
         unsigned n_listed = 0, n_model = 0;
 
-        list_for_each(it, broker_stores(m->broker))
+        list_for_each (it, broker_stores(m->broker))
                 n_listed++;
         for (int i = 0; i < N_STORES; i++) {
                 const Store *store = broker_find_store(m->broker, store_names[i]);
@@ -801,7 +819,8 @@ static void compare_stores(const Model *m)
                 assert_int_equal(store->n_pools, n);
                 assert_int_equal(store->info.available, m->stores[i].available);
                 assert_int_equal(store->gone, !m->stores[i].configured);
-                assert_int_equal(store->info.index, m->stores[i].configured ? (uint32_t)i : STORE_INDEX_NONE);
+                assert_int_equal(
+                        store->info.index, m->stores[i].configured ? (uint32_t)i : STORE_INDEX_NONE);
                 assert_int_equal(store_free_bytes(store), m->stores[i].available ? free_bytes(m, i) : 0);
         }
         assert_int_equal(n_listed, n_model);
@@ -812,7 +831,7 @@ static void compare_tenants(const Model *m)
         bool seen[N_TENANTS] = {false};
         int rank = 0;
 
-        list_for_each(it, broker_tenants(m->broker)) {
+        list_for_each (it, broker_tenants(m->broker)) {
                 const Tenant *tenant = broker_tenant_from_link(it);
                 uint64_t bytes;
                 uint32_t n;
@@ -850,7 +869,7 @@ static void compare_owners(const Model *m)
 {
         unsigned n_listed = 0, n_model = 0;
 
-        list_for_each(it, broker_owners(m->broker))
+        list_for_each (it, broker_owners(m->broker))
                 n_listed++;
         for (int i = 0; i < N_OWNERS; i++) {
                 const ModelOwner *o = &m->owners[i];
@@ -861,7 +880,7 @@ static void compare_owners(const Model *m)
                 n_model++;
                 assert_int_equal(o->owner->n_sessions, o->n_sessions);
                 assert_int_equal(o->owner->alone_since, o->alone_since);
-                list_for_each(it, &o->owner->pools)
+                list_for_each (it, &o->owner->pools)
                         n++;
                 assert_int_equal(n, pools_of(m, i));
         }
@@ -875,7 +894,7 @@ static void check_all_limits(const Model *m)
                         check_limits(m, &m->pools[i]);
 }
 
-/* ----------------------------------------------------------------------------------------------------------------- run */
+/* --------------------------------------------------------------------------------------------------- run */
 
 static void step(Model *m)
 {

@@ -13,7 +13,7 @@
 
 #include "core/broker.h"
 
-#define UNITS(n) ((n) * POOL_UNIT)
+#define UNITS(n) ((n)*POOL_UNIT)
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -65,30 +65,30 @@ __attribute__((visibility("default"))) void free(void *p)
 #define CAN_FAIL 0
 #endif
 
-/* Calls `call` with its first, second ... allocation failing until none is left to fail. At each failure it is
- * `failure`, and `unchanged` holds. */
-#define EACH_ALLOCATION_FAILS(n_least, call, success, failure, unchanged)                                             \
-        do {                                                                                                          \
-                int n_failed_ = 0;                                                                                    \
-                for (;;) {                                                                                            \
-                        int result_;                                                                                  \
-                        long blocks_ = blocks;                                                                        \
-                        bool failed_;                                                                                 \
-                        allocations_until_failure = CAN_FAIL ? n_failed_ + 1 : 0;                                     \
-                        result_ = (int)(call);                                                                        \
-                        failed_ = CAN_FAIL && allocations_until_failure == 0;                                         \
-                        allocations_until_failure = 0;                                                                \
-                        if (!failed_) {                                                                               \
-                                assert_int_equal(result_, (success));                                                 \
-                                break;                                                                                \
-                        }                                                                                             \
-                        n_failed_++;                                                                                  \
-                        assert_int_equal(result_, (failure));                                                         \
-                        assert_int_equal(blocks, blocks_);                                                            \
-                        assert_true(unchanged);                                                                       \
-                }                                                                                                     \
-                if (CAN_FAIL)                                                                                         \
-                        assert_true(n_failed_ >= (n_least));                                                          \
+/* Calls `call` with its first, second ... allocation failing until none is left to fail. At each failure
+ * it is `failure`, and `unchanged` holds. */
+#define EACH_ALLOCATION_FAILS(n_least, call, success, failure, unchanged)         \
+        do {                                                                      \
+                int n_failed_ = 0;                                                \
+                for (;;) {                                                        \
+                        int result_;                                              \
+                        long blocks_ = blocks;                                    \
+                        bool failed_;                                             \
+                        allocations_until_failure = CAN_FAIL ? n_failed_ + 1 : 0; \
+                        result_ = (int)(call);                                    \
+                        failed_ = CAN_FAIL && allocations_until_failure == 0;     \
+                        allocations_until_failure = 0;                            \
+                        if (!failed_) {                                           \
+                                assert_int_equal(result_, (success));             \
+                                break;                                            \
+                        }                                                         \
+                        n_failed_++;                                              \
+                        assert_int_equal(result_, (failure));                     \
+                        assert_int_equal(blocks, blocks_);                        \
+                        assert_true(unchanged);                                   \
+                }                                                                 \
+                if (CAN_FAIL)                                                     \
+                        assert_true(n_failed_ >= (n_least));                      \
         } while (0)
 
 static const PeerIdentity peer = {.uid = 1000, .gid = 1000, .pid = 7, .start_time = 99};
@@ -112,7 +112,7 @@ static unsigned count(const List *head)
 {
         unsigned n = 0;
 
-        list_for_each(it, head)
+        list_for_each (it, head)
                 n++;
         return n;
 }
@@ -131,13 +131,14 @@ static bool tenants_are_as_made(const Broker *broker)
         const Tenant *tenant = broker_tenant_from_link(broker_tenants(broker)->next);
 
         return count(broker_tenants(broker)) == 1 && strcmp(tenant_name(tenant), "all") == 0 &&
-                tenant_config(tenant)->n_matches == 0 && tenant_config(tenant)->bytes_max == UINT64_MAX &&
-                broker_is_consistent(broker);
+               tenant_config(tenant)->n_matches == 0 && tenant_config(tenant)->bytes_max == UINT64_MAX &&
+               broker_is_consistent(broker);
 }
 
 static void test_set_tenants(void **state)
 {
-        const Match matches[] = {{.kind = MATCH_UNIT, .glob = "a.service"}, {.kind = MATCH_SLICE, .glob = "b.slice"}};
+        const Match matches[] = {
+                {.kind = MATCH_UNIT, .glob = "a.service"}, {.kind = MATCH_SLICE, .glob = "b.slice"}};
         const char *stores[] = {"x", "y"};
         TenantConfig tenants[] = {
                 {.name = "new", .matches = matches, .n_matches = 2, .stores = stores, .n_stores = 2},
@@ -183,7 +184,8 @@ static void test_owner(void **state)
                 PeerIdentity other = {.uid = 1, .pid = i, .start_time = i};
                 Owner *owner = NULL;
 
-                EACH_ALLOCATION_FAILS(0, broker_owner_attach(broker, &other, 0, "prog", &owner), 0, -ENOMEM, true);
+                EACH_ALLOCATION_FAILS(
+                        0, broker_owner_attach(broker, &other, 0, "prog", &owner), 0, -ENOMEM, true);
                 assert_int_equal(owner->n_sessions, 2);
         }
         assert_true(broker_is_consistent(broker));
@@ -207,7 +209,8 @@ static void test_create(void **state)
                         RESULT_FAILED,
                         pool == NULL && refusal.code == RESULT_FAILED && refusal.errno_value == ENOMEM &&
                                 !broker_find_pool(broker, i) && broker_figures(broker).pools == i - 1 &&
-                                broker_figures(broker).bytes == UNITS(i - 1) && count(&owner->pools) == i - 1);
+                                broker_figures(broker).bytes == UNITS(i - 1) &&
+                                count(&owner->pools) == i - 1);
                 if (i % 100 == 1)
                         assert_true(broker_is_consistent(broker));
         }

@@ -16,7 +16,7 @@
 
 #include "core/broker.h"
 
-#define UNITS(n) ((n) * POOL_UNIT)
+#define UNITS(n) ((n)*POOL_UNIT)
 
 static const PeerIdentity peer = {.uid = 1000, .gid = 1000, .pid = 7, .start_time = 99};
 
@@ -272,7 +272,8 @@ static void test_store_unavailable(void **state)
         REFUSED(&f, .code = RESULT_STORE_UNAVAILABLE, .subject = "a");
         f.request.store = "";
         f.request.size = UNITS(6);
-        REFUSED(&f, .code = RESULT_STORE_FULL, .asked = UNITS(6), .limit = UNITS(5), .used = 0, .subject = "c");
+        REFUSED(&f, .code = RESULT_STORE_FULL, .asked = UNITS(6), .limit = UNITS(5), .used = 0,
+                .subject = "c");
         f.stores[2].available = false;
         apply(&f);
         REFUSED(&f, .code = RESULT_STORE_UNAVAILABLE);
@@ -294,7 +295,8 @@ static void test_quotas(void **state)
         f.tenant.pool_bytes_max = UNITS(3);
         apply(&f);
         f.request.size = UNITS(4);
-        REFUSED(&f, .code = RESULT_QUOTA_POOL_SIZE, .asked = UNITS(4), .limit = UNITS(3), .subject = "batch");
+        REFUSED(&f, .code = RESULT_QUOTA_POOL_SIZE, .asked = UNITS(4), .limit = UNITS(3),
+                .subject = "batch");
         (void)created(&f, 1, UNITS(3), "");
         f.request.id = 2;
         f.request.size = UNITS(2);
@@ -368,7 +370,8 @@ static void test_emptiest_store_first(void **state)
         (void)state;
         fixture_init(&f);
         assert_string_equal(created(&f, 1, UNITS(10), "")->store->info.name, "b");
-        assert_string_equal(created(&f, 2, UNITS(1), "")->store->info.name, "a"); /* 10 and 10: as configured */
+        assert_string_equal(
+                created(&f, 2, UNITS(1), "")->store->info.name, "a"); /* 10 and 10: as configured */
         assert_string_equal(created(&f, 3, UNITS(1), "")->store->info.name, "b");
         assert_string_equal(created(&f, 4, UNITS(9), "")->store->info.name, "a");
         assert_string_equal(created(&f, 5, UNITS(9), "")->store->info.name, "b");
@@ -413,7 +416,7 @@ static void test_pools_are_listed_in_order(void **state)
         broker_begin_release(f.broker, broker_find_pool(f.broker, 5));
         broker_finish_release(f.broker, broker_find_pool(f.broker, 5));
         (void)created(&f, 5, UNITS(1), "");
-        list_for_each(it, broker_pools(f.broker)) {
+        list_for_each (it, broker_pools(f.broker)) {
                 const Pool *pool = list_entry(it, Pool, broker_link);
 
                 assert_true(pool->seq > seq);
@@ -429,7 +432,9 @@ static void test_pools_are_listed_in_order(void **state)
 
 static void test_many_pools(void **state)
 {
-        enum { N = 3000 };
+        enum {
+                N = 3000
+        };
         Fixture f;
 
         (void)state;
@@ -615,7 +620,7 @@ static void test_adopt_beyond_limits(void **state)
 static void test_adopt_for_a_tenant_that_is_gone(void **state)
 {
         AdoptRequest request;
-        Pool *pool = NULL, *other = NULL;
+        Pool *pool = NULL, *other = NULL, *third = NULL;
         Fixture f;
 
         (void)state;
@@ -628,13 +633,20 @@ static void test_adopt_for_a_tenant_that_is_gone(void **state)
         assert_ptr_equal(pool->tenant, other->tenant);
         assert_string_equal(tenant_name(pool->tenant), "old");
         assert_int_equal(tenant_figures(pool->tenant).bytes, UNITS(4));
+        request.id = 7;
+        request.tenant = "older";
+        assert_int_equal(broker_adopt(f.broker, &request, &third), 0);
+        assert_int_not_equal(tenant_account(third->tenant), tenant_account(pool->tenant));
+        assert_true(broker_begin_release(f.broker, third));
+        broker_finish_release(f.broker, third);
         assert_true(broker_is_consistent(f.broker));
         assert_true(broker_begin_release(f.broker, pool));
         broker_finish_release(f.broker, pool);
         assert_string_equal(tenant_name(other->tenant), "old");
 
         /* When it is configured again it has its pools. */
-        f.tenant = (TenantConfig){.name = "old", .bytes_max = UNITS(3), .pools_max = 2, .pool_bytes_max = UNITS(9)};
+        f.tenant = (TenantConfig){
+                .name = "old", .bytes_max = UNITS(3), .pools_max = 2, .pool_bytes_max = UNITS(9)};
         apply(&f);
         assert_int_equal(tenant_figures(other->tenant).pools, 1);
         f.request.size = UNITS(2);
@@ -653,13 +665,13 @@ static void test_adopt_errors(void **state)
         (void)state;
         fixture_init(&f);
         good = request = adoptable(&f);
-#define FAILS(error, field, value)                                                                                    \
-        do {                                                                                                          \
-                request = good;                                                                                       \
-                request.field = (value);                                                                              \
-                assert_int_equal(broker_adopt(f.broker, &request, &pool), (error));                                   \
-                assert_true(broker_is_consistent(f.broker));                                                          \
-                assert_int_equal(broker_figures(f.broker).pools, 0);                                                  \
+#define FAILS(error, field, value)                                                  \
+        do {                                                                        \
+                request = good;                                                     \
+                request.field = (value);                                            \
+                assert_int_equal(broker_adopt(f.broker, &request, &pool), (error)); \
+                assert_true(broker_is_consistent(f.broker));                        \
+                assert_int_equal(broker_figures(f.broker).pools, 0);                \
         } while (0)
         FAILS(-EINVAL, id, 0);
         FAILS(-EINVAL, size, 0);
@@ -710,6 +722,16 @@ static void commit_too_short(Fixture *f)
 static void commit_as_grow(Fixture *f)
 {
         broker_commit_grow(f->broker, f->pool, UNITS(1));
+}
+
+static void commit_as_shrink(Fixture *f)
+{
+        broker_commit_shrink(f->broker, f->pool, 1);
+}
+
+static void abort_as_grow(Fixture *f)
+{
+        broker_abort_grow(f->broker, f->pool);
 }
 
 static void finish_while_busy(Fixture *f)
@@ -768,6 +790,8 @@ static void test_misuse(void **state)
         assert_true(aborts(abort_after_commit));
         assert_true(aborts(commit_too_short));
         assert_true(aborts(commit_as_grow));
+        assert_true(aborts(commit_as_shrink));
+        assert_true(aborts(abort_as_grow));
         assert_true(aborts(finish_while_busy));
         assert_true(aborts(finish_without_begin));
         assert_true(aborts(same_id_again));

@@ -15,7 +15,7 @@
 
 #include "core/broker.h"
 
-#define UNITS(n) ((n) * POOL_UNIT)
+#define UNITS(n) ((n)*POOL_UNIT)
 
 static const PeerIdentity peer = {.uid = 1000, .gid = 1000, .pid = 7, .start_time = 99};
 
@@ -38,8 +38,13 @@ static void apply(Fixture *f)
 
 static Pool *reserved(Fixture *f, uint64_t id, uint64_t size, uint64_t max)
 {
-        CreateRequest request = {
-                .peer = &peer, .owner = f->owner, .id = id, .size = size, .max = max, .store = "", .name = ""};
+        CreateRequest request = {.peer = &peer,
+                .owner = f->owner,
+                .id = id,
+                .size = size,
+                .max = max,
+                .store = "",
+                .name = ""};
         Pool *pool = NULL;
 
         assert_int_equal(broker_reserve_create(f->broker, &request, &pool, &f->refusal), RESULT_OK);
@@ -175,7 +180,8 @@ static void test_grow_into_holes(void **state)
 
 static void test_grow_invalid(void **state)
 {
-        static const uint64_t sizes[] = {0, 1, UNITS(5) - 1, UNITS(5) + 1, POOL_BYTES_MAX + POOL_UNIT, UINT64_MAX};
+        static const uint64_t sizes[] = {
+                0, 1, UNITS(5) - 1, UNITS(5) + 1, POOL_BYTES_MAX + POOL_UNIT, UINT64_MAX};
         Fixture f;
 
         (void)state;
@@ -294,7 +300,8 @@ static void test_shrink_leaves_one_unit(void **state)
         REFUSED(&f, shrink(&f, 4), .code = RESULT_INVALID, .asked = 4);
         REFUSED(&f, shrink(&f, 5), .code = RESULT_INVALID, .asked = 5);
         /* 2^43 + 1 units are 2^64 bytes and one unit. */
-        REFUSED(&f, shrink(&f, (UINT64_C(1) << 43) + 1), .code = RESULT_INVALID, .asked = (UINT64_C(1) << 43) + 1);
+        REFUSED(&f, shrink(&f, (UINT64_C(1) << 43) + 1), .code = RESULT_INVALID,
+                .asked = (UINT64_C(1) << 43) + 1);
         REFUSED(&f, shrink(&f, UINT64_MAX), .code = RESULT_INVALID, .asked = UINT64_MAX);
         check_pool(&f, POOL_READY, UNITS(4), UNITS(4), UNITS(4));
         assert_int_equal(shrink(&f, 3), RESULT_OK);
@@ -526,6 +533,12 @@ static void grow_ends_as_create(Fixture *f)
         broker_commit_create(f->broker, f->pool, UNITS(5));
 }
 
+static void grow_aborts_as_create(Fixture *f)
+{
+        (void)grow(f, UNITS(5));
+        broker_abort_create(f->broker, f->pool);
+}
+
 static void grow_too_short(Fixture *f)
 {
         (void)grow(f, UNITS(5));
@@ -571,6 +584,7 @@ static void test_misuse(void **state)
         assert_true(aborts(grow_ends_as_shrink));
         assert_true(aborts(shrink_ends_as_grow));
         assert_true(aborts(grow_ends_as_create));
+        assert_true(aborts(grow_aborts_as_create));
         assert_true(aborts(grow_too_short));
 }
 

@@ -16,19 +16,19 @@
 
 #include "core/broker.h"
 
-#define UNITS(n) ((n) * POOL_UNIT)
+#define UNITS(n) ((n)*POOL_UNIT)
 
 static const PeerIdentity peer = {.uid = 1000, .gid = 1000, .pid = 7, .start_time = 99};
 
 /* Without limits; a test then sets the one that it is about. */
-#define TENANT(n)                                                                                                     \
-        {                                                                                                             \
-                .name = (n), .bytes_max = UINT64_MAX, .pools_max = UINT32_MAX, .pool_bytes_max = UINT64_MAX           \
+#define TENANT(n)                                                                                           \
+        {                                                                                                   \
+                .name = (n), .bytes_max = UINT64_MAX, .pools_max = UINT32_MAX, .pool_bytes_max = UINT64_MAX \
         }
-#define STORE(n, units, number)                                                                                       \
-        {                                                                                                             \
-                .name = (n), .kind = STORE_TMPFS, .available = true, .capacity = UNITS(UINT64_C(units)),              \
-                .index = (number)                                                                                     \
+#define STORE(n, units, number)                                                                          \
+        {                                                                                                \
+                .name = (n), .kind = STORE_TMPFS, .available = true, .capacity = UNITS(UINT64_C(units)), \
+                .index = (number)                                                                        \
         }
 
 static Broker *made(const TenantConfig *tenants, size_t n_tenants, const StoreInfo *stores, size_t n_stores)
@@ -79,7 +79,7 @@ static const char *tenant_names(const Broker *broker)
         size_t n = 0;
 
         names[0] = '\0';
-        list_for_each(it, broker_tenants(broker))
+        list_for_each (it, broker_tenants(broker))
                 n += (size_t)snprintf(names + n, sizeof(names) - n, "%s%s", n > 0 ? " " : "",
                         tenant_name(broker_tenant_from_link(it)));
         return names;
@@ -91,7 +91,7 @@ static const char *store_names(const Broker *broker)
         size_t n = 0;
 
         names[0] = '\0';
-        list_for_each(it, broker_stores(broker))
+        list_for_each (it, broker_stores(broker))
                 n += (size_t)snprintf(names + n, sizeof(names) - n, "%s%s", n > 0 ? " " : "",
                         list_entry(it, Store, store_link)->info.name);
         return names;
@@ -207,8 +207,8 @@ static void test_tenants_keep_pools_and_account(void **state)
         assert_int_equal(tenant_account(a), account);
         assert_int_equal(tenant_config(a)->bytes_max, UNITS(1));
         assert_int_equal(tenant_figures(a).bytes, UNITS(2));
-        list_for_each(it, broker_tenants(broker))
-                list_for_each(jt, broker_tenants(broker))
+        list_for_each (it, broker_tenants(broker))
+                list_for_each (jt, broker_tenants(broker))
                         if (it != jt)
                                 assert_int_not_equal(tenant_account(broker_tenant_from_link(it)),
                                         tenant_account(broker_tenant_from_link(jt)));

@@ -24,7 +24,7 @@
 #include "config-table.h"
 #include "config.h"
 
-/* ----------------------------------------------------------------------------------------------- helpers */
+/* --------------------------------------------------------------------------------------------- helpers */
 
 typedef struct Fixture {
         char directory[64];
@@ -193,8 +193,7 @@ static void refuses(Fixture *t, const char *key, const char *value, const char *
         fail_msg("no setting %s", key);
 }
 
-/* ---------------------------------------------------------------------------------------------- the whole
- */
+/* ------------------------------------------------------------------------------------------- the whole */
 
 static void test_defaults(void **state)
 {
@@ -357,7 +356,7 @@ static void test_free_null(void **state)
         assert_null(config_free(NULL));
 }
 
-/* ------------------------------------------------------------------------------------------------ values */
+/* ---------------------------------------------------------------------------------------------- values */
 
 static void test_numbers(void **state)
 {
@@ -582,7 +581,7 @@ static void test_globs(void **state)
         refuses(t, "Slice", "/a.slice", "\"/a.slice\" contains a character that no unit name has");
 }
 
-/* ------------------------------------------------------------------------------------------------- lines */
+/* ----------------------------------------------------------------------------------------------- lines */
 
 static void test_headings(void **state)
 {
@@ -697,7 +696,7 @@ static void test_many_errors(void **state)
         expect_refusal(t, text, expected);
 }
 
-/* ------------------------------------------------------------------------------------------------- files */
+/* ----------------------------------------------------------------------------------------------- files */
 
 static void test_drop_ins(void **state)
 {
@@ -749,8 +748,7 @@ static void test_drop_ins(void **state)
         expect_message(t, -EINVAL, "p.conf.d/zz.conf: not a regular file");
 }
 
-/* ---------------------------------------------------------------------------------------------- across
- * settings */
+/* -------------------------------------------------------------------------------------- across settings */
 
 static void test_cross_checks(void **state)
 {
@@ -851,7 +849,7 @@ static void test_default_tenant(void **state)
         }
 }
 
-/* -------------------------------------------------------------------------------------------------- dump */
+/* ------------------------------------------------------------------------------------------------ dump */
 
 static void test_dump_round_trip(void **state)
 {
@@ -924,8 +922,7 @@ static void test_dump_text(void **state)
                                   "PoolBytes=infinity\n");
 }
 
-/* ---------------------------------------------------------------------------------------------- documents
- */
+/* ------------------------------------------------------------------------------------------- documents */
 
 /* From the top of the source tree, where the tests are run. */
 static char *read_document(const char *path)

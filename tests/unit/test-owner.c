@@ -21,7 +21,7 @@ static unsigned count(const List *head)
 {
         unsigned n = 0;
 
-        list_for_each(it, head)
+        list_for_each (it, head)
                 n++;
         return n;
 }
@@ -94,9 +94,12 @@ static void test_what_tells_processes_apart(void **state)
         Owner *owner = attached(broker, &(PeerIdentity){.uid = 1, .pid = 7, .start_time = 99}, 1);
 
         (void)state;
-        assert_ptr_not_equal(owner, attached(broker, &(PeerIdentity){.uid = 2, .pid = 7, .start_time = 99}, 1));
-        assert_ptr_not_equal(owner, attached(broker, &(PeerIdentity){.uid = 1, .pid = 8, .start_time = 99}, 1));
-        assert_ptr_not_equal(owner, attached(broker, &(PeerIdentity){.uid = 1, .pid = 7, .start_time = 98}, 1));
+        assert_ptr_not_equal(
+                owner, attached(broker, &(PeerIdentity){.uid = 2, .pid = 7, .start_time = 99}, 1));
+        assert_ptr_not_equal(
+                owner, attached(broker, &(PeerIdentity){.uid = 1, .pid = 8, .start_time = 99}, 1));
+        assert_ptr_not_equal(
+                owner, attached(broker, &(PeerIdentity){.uid = 1, .pid = 7, .start_time = 98}, 1));
         assert_ptr_equal(
                 owner, attached(broker, &(PeerIdentity){.uid = 1, .gid = 5, .pid = 7, .start_time = 99}, 9));
         assert_int_equal(count(broker_owners(broker)), 4);
@@ -189,17 +192,21 @@ static void test_owner_with_a_session_is_kept(void **state)
 
 static void test_many(void **state)
 {
-        enum { N = 5000 };
+        enum {
+                N = 5000
+        };
         static Owner *owners[N];
         Broker *broker = made();
 
         (void)state;
         for (uint32_t i = 0; i < N; i++)
-                owners[i] = attached(broker, &(PeerIdentity){.uid = i % 7, .pid = i + 1, .start_time = i / 3}, 1);
+                owners[i] = attached(
+                        broker, &(PeerIdentity){.uid = i % 7, .pid = i + 1, .start_time = i / 3}, 1);
         assert_int_equal(count(broker_owners(broker)), N);
         for (uint32_t i = 0; i < N; i++)
                 assert_ptr_equal(owners[i],
-                        attached(broker, &(PeerIdentity){.uid = i % 7, .pid = i + 1, .start_time = i / 3}, 1));
+                        attached(broker, &(PeerIdentity){.uid = i % 7, .pid = i + 1, .start_time = i / 3},
+                                1));
         for (uint32_t i = 0; i < N; i += 2) {
                 assert_true(broker_owner_detach(broker, owners[i], 1));
                 assert_false(broker_owner_detach(broker, owners[i], 1));

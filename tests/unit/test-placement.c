@@ -108,7 +108,9 @@ static void test_only_available_and_permitted(void **state)
 /* Every candidate exactly once and never more bytes than the one before, whatever the figures. */
 static void test_each_once(void **state)
 {
-        enum { N = 64 };
+        enum {
+                N = 64
+        };
         Tenant *tenant = tenant_new(&(TenantConfig){.name = "t"}, 1);
         Store store[N];
 

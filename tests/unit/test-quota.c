@@ -130,12 +130,15 @@ static void test_bytes_max(void **state)
 
         (void)state;
         f.tenant->config.bytes_max = 500;
-        REFUSED(&f, 501, .code = RESULT_QUOTA_BYTES, .asked = 501, .limit = 500, .used = 0, .subject = "batch");
+        REFUSED(&f, 501, .code = RESULT_QUOTA_BYTES, .asked = 501, .limit = 500, .used = 0,
+                .subject = "batch");
         a = charged(&f, 500);
-        REFUSED(&f, 1, .code = RESULT_QUOTA_BYTES, .asked = 1, .limit = 500, .used = 500, .subject = "batch");
+        REFUSED(&f, 1, .code = RESULT_QUOTA_BYTES, .asked = 1, .limit = 500, .used = 500,
+                .subject = "batch");
         charge_release(&a);
         a = charged(&f, 499);
-        REFUSED(&f, 2, .code = RESULT_QUOTA_BYTES, .asked = 2, .limit = 500, .used = 499, .subject = "batch");
+        REFUSED(&f, 2, .code = RESULT_QUOTA_BYTES, .asked = 2, .limit = 500, .used = 499,
+                .subject = "batch");
         b = charged(&f, 1);
         charge_release(&a);
         charge_release(&b);
@@ -171,11 +174,14 @@ static void test_percent_holds_per_store(void **state)
 
         (void)state;
         f.tenant->config.percent = 25;
-        REFUSED(&f, 251, .code = RESULT_QUOTA_BYTES, .asked = 251, .limit = 250, .used = 0, .subject = "batch");
+        REFUSED(&f, 251, .code = RESULT_QUOTA_BYTES, .asked = 251, .limit = 250, .used = 0,
+                .subject = "batch");
         a = charged(&f, 249);
-        REFUSED(&f, 2, .code = RESULT_QUOTA_BYTES, .asked = 2, .limit = 250, .used = 249, .subject = "batch");
+        REFUSED(&f, 2, .code = RESULT_QUOTA_BYTES, .asked = 2, .limit = 250, .used = 249,
+                .subject = "batch");
         assert_int_equal(charge_grow(&a, 1, &f.refusal), RESULT_OK);
-        REFUSED(&f, 1, .code = RESULT_QUOTA_BYTES, .asked = 1, .limit = 250, .used = 250, .subject = "batch");
+        REFUSED(&f, 1, .code = RESULT_QUOTA_BYTES, .asked = 1, .limit = 250, .used = 250,
+                .subject = "batch");
 
         /* What is used in one store does not count in the other. */
         assert_int_equal(quota_charge(f.tenant, &other, 1001, &b, &f.refusal), RESULT_QUOTA_BYTES);
@@ -195,9 +201,11 @@ static void test_both_limits(void **state)
         (void)state;
         f.tenant->config.percent = 25;
         f.tenant->config.bytes_max = 240;
-        REFUSED(&f, 241, .code = RESULT_QUOTA_BYTES, .asked = 241, .limit = 240, .used = 0, .subject = "batch");
+        REFUSED(&f, 241, .code = RESULT_QUOTA_BYTES, .asked = 241, .limit = 240, .used = 0,
+                .subject = "batch");
         f.tenant->config.bytes_max = 260;
-        REFUSED(&f, 251, .code = RESULT_QUOTA_BYTES, .asked = 251, .limit = 250, .used = 0, .subject = "batch");
+        REFUSED(&f, 251, .code = RESULT_QUOTA_BYTES, .asked = 251, .limit = 250, .used = 0,
+                .subject = "batch");
         a = charged(&f, 250);
         charge_release(&a);
         fixture_free(&f);
@@ -209,7 +217,8 @@ static void test_store_full(void **state)
         Charge a, b;
 
         (void)state;
-        REFUSED(&f, 1001, .code = RESULT_STORE_FULL, .asked = 1001, .limit = 1000, .used = 0, .subject = "ram");
+        REFUSED(&f, 1001, .code = RESULT_STORE_FULL, .asked = 1001, .limit = 1000, .used = 0,
+                .subject = "ram");
         a = charged(&f, 999);
         REFUSED(&f, 2, .code = RESULT_STORE_FULL, .asked = 2, .limit = 1000, .used = 999, .subject = "ram");
         b = charged(&f, 1);
@@ -361,10 +370,12 @@ static void test_forced_knows_no_limit(void **state)
 
         /* Above the limit nothing fits, and nothing wraps. */
         f.tenant->config.pools_max = 9;
-        REFUSED(&f, 1, .code = RESULT_QUOTA_BYTES, .asked = 1, .limit = 10, .used = 5000, .subject = "batch");
+        REFUSED(&f, 1, .code = RESULT_QUOTA_BYTES, .asked = 1, .limit = 10, .used = 5000,
+                .subject = "batch");
         f.tenant->config.bytes_max = UINT64_MAX;
         f.tenant->config.percent = 25;
-        REFUSED(&f, 1, .code = RESULT_QUOTA_BYTES, .asked = 1, .limit = 250, .used = 5000, .subject = "batch");
+        REFUSED(&f, 1, .code = RESULT_QUOTA_BYTES, .asked = 1, .limit = 250, .used = 5000,
+                .subject = "batch");
         charge_release(&a);
         fixture_free(&f);
 }
@@ -409,7 +420,9 @@ static void test_tenants_share_a_store(void **state)
 {
         Fixture f = fixture_new();
         Tenant *other = tenant_new(
-                &(TenantConfig){.name = "web", .bytes_max = 900, .pools_max = 1, .pool_bytes_max = UINT64_MAX}, 2);
+                &(TenantConfig){
+                        .name = "web", .bytes_max = 900, .pools_max = 1, .pool_bytes_max = UINT64_MAX},
+                2);
         Charge a = charged(&f, 600), b = {0};
 
         (void)state;

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the daemon says of its own accord. It arrives in two steps. Whoever reads applies it at once, under the lock:
+ * sizes, revocations, and otherwise bits in the pool that say what is to be done. The dispatcher (the library's
+ * thread, or the application) does that later, without locks, and tells the application. So there is no queue that
+ * could overflow, and a second event of a kind joins the first.
+ */
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "client.h"
+#include "pool.h"
+
+/* ------------------------------------------------------------------------------------------------------- arrival */
+
+static struct pmb_pool *find_pool(struct pmb_client *client, uint64_t id)
+{
+        list_for_each(it, &client->pools) {
+                struct pmb_pool *pool = list_entry(it, struct pmb_pool, pool_link);
+
+                if (pool->id == id)
+                        return pool;
+        }
+        return NULL;
+}
+
+static void add_todo(struct pmb_client *client, struct pmb_pool *pool, unsigned todo)
+{
+        pool->todo |= todo;
+        connection_kick(&client->connection, 0);
+}
+
+static void revoke_pool(struct pmb_client *client, struct pmb_pool *pool)
+{
+        atomic_store(&pool->refuse, ESTALE);
+        add_todo(client, pool, POOL_REVOKED);
+}
+
+static void on_event(void *userdata, const ServerPacket *p)
+{
+        struct pmb_client *client = userdata;
+        struct pmb_pool *pool;
+
+        switch (p->body_case) {
+        case PMBROKER__V1__SERVER_PACKET__BODY_SIZE:
+                pool = find_pool(client, p->size->pool);
+                if (pool)
+                        pool_told_size(pool, p->size->size, p->size->length);
+                break;
+        case PMBROKER__V1__SERVER_PACKET__BODY_RESIZED:
+                pool = find_pool(client, p->resized->pool);
+                if (pool) {
+                        pool_told_size(pool, p->resized->size, p->resized->length);
+                        add_todo(client, pool, POOL_RESIZED);
+                }
+                break;
+        case PMBROKER__V1__SERVER_PACKET__BODY_RECLAIM:
+                pool = find_pool(client, p->reclaim->pool);
+                if (pool) {
+                        pool->reclaim_target = p->reclaim->target;
+                        add_todo(client, pool, POOL_RECLAIM);
+                }
+                break;
+        case PMBROKER__V1__SERVER_PACKET__BODY_REVOKED:
+                pool = find_pool(client, p->revoked->pool);
+                if (pool)
+                        revoke_pool(client, pool);
+                break;
+        default:
+                /* Closing: the end of the connection follows, and says all. */
+                break;
+        }
+}
+
+static const ResumedPool *find_resumed(const ResumedPool *pools, size_t n, uint64_t id)
+{
+        for (size_t i = 0; i < n; i++)
+                if (pools[i].id == id)
+                        return &pools[i];
+        return NULL;
+}
+
+static void on_resumed(void *userdata, const ResumedPool *pools, size_t n)
+{
+        struct pmb_client *client = userdata;
+        unsigned n_orphans = 0;
+
+        list_for_each(it, &client->pools) {
+                struct pmb_pool *pool = list_entry(it, struct pmb_pool, pool_link);
+                const ResumedPool *resumed = find_resumed(pools, n, pool->id);
+
+                if (!resumed) {
+                        if (atomic_load(&pool->refuse) != ESTALE)
+                                revoke_pool(client, pool);
+                } else if (resumed->size != pool->size) {
+                        pool_told_size(pool, resumed->size, resumed->length);
+                        add_todo(client, pool, POOL_RESIZED);
+                }
+                if (pool_has_unsettled(pool))
+                        add_todo(client, pool, POOL_SETTLE);
+        }
+        for (unsigned i = 0; i < client->n_orphans; i++)
+                if (find_resumed(pools, n, client->orphans[i]))
+                        client->orphans[n_orphans++] = client->orphans[i];
+        client->n_orphans = n_orphans;
+        client->reconnected = true;
+}
+
+static void on_orphan(void *userdata, uint64_t pool)
+{
+        client_add_orphan(userdata, pool);
+}
+
+const ConnectionHandler client_connection_handler = {
+        .on_event = on_event,
+        .on_resumed = on_resumed,
+        .on_orphan = on_orphan,
+};
+
+void client_add_orphan(struct pmb_client *client, uint64_t pool)
+{
+        if (client->n_orphans < ORPHANS_MAX)
+                client->orphans[client->n_orphans++] = pool;
+        connection_kick(&client->connection, 0);
+}
+
+/* ------------------------------------------------------------------------------------------------------ dispatch */
+
+/* Without the lock. */
+static void tell(struct pmb_client *client, enum pmb_event_type type, struct pmb_pool *pool)
+{
+        struct pmb_event event = {.type = type, .pool = pool, .size = pool ? pool->size : 0};
+        void (*handler)(const struct pmb_event *event, void *userdata);
+        void *userdata;
+
+        connection_lock(&client->connection);
+        handler = client->handler;
+        userdata = client->handler_userdata;
+        connection_unlock(&client->connection);
+        if (handler)
+                handler(&event, userdata);
+}
+
+static int handle_pool(struct pmb_client *client, struct pmb_pool *pool, unsigned todo, uint64_t target)
+{
+        int n = 0;
+
+        if (todo & POOL_SETTLE)
+                pool_settle(pool);
+        if (todo & POOL_RESIZED) {
+                tell(client, PMB_EVENT_RESIZED, pool);
+                n++;
+        }
+        if (todo & POOL_RECLAIM) {
+                if (!pool->raw)
+                        (void)pool_give_back_to(pool, target);
+                tell(client, PMB_EVENT_RECLAIM, pool);
+                n++;
+        }
+        if (todo & POOL_REVOKED) {
+                tell(client, PMB_EVENT_REVOKED, pool);
+                n++;
+        }
+        return n;
+}
+
+/* A pool that something is to be done about, pinned. */
+static struct pmb_pool *take_pool(struct pmb_client *client, unsigned *ret_todo, uint64_t *ret_target)
+{
+        list_for_each(it, &client->pools) {
+                struct pmb_pool *pool = list_entry(it, struct pmb_pool, pool_link);
+
+                if (pool->todo == 0)
+                        continue;
+                *ret_todo = pool->todo;
+                *ret_target = pool->reclaim_target;
+                pool->todo = 0;
+                pool->pins++;
+                return pool;
+        }
+        return NULL;
+}
+
+static void unpin(struct pmb_client *client, struct pmb_pool *pool)
+{
+        if (--pool->pins == 0)
+                (void)pthread_cond_broadcast(&client->unpinned);
+}
+
+/* Lock held, as after it. Returns what it told the application, or -ENOENT when there was nothing to do. */
+static int do_one(struct pmb_client *client)
+{
+        Connection *c = &client->connection;
+        struct pmb_pool *pool;
+        uint64_t target = 0;
+        unsigned todo = 0;
+        int n;
+
+        if (client->reconnected) {
+                client->reconnected = false;
+                connection_unlock(c);
+                tell(client, PMB_EVENT_RECONNECTED, NULL);
+                connection_lock(c);
+                return 1;
+        }
+        pool = take_pool(client, &todo, &target);
+        if (!pool)
+                return -ENOENT;
+        connection_unlock(c);
+        n = handle_pool(client, pool, todo, target);
+        connection_lock(c);
+        unpin(client, pool);
+        return n;
+}
+
+/* Lock held, as after it. Those that cannot be destroyed just now get another chance in a while. */
+static void destroy_orphans(struct pmb_client *client)
+{
+        Connection *c = &client->connection;
+
+        while (c->fd >= 0 && client->n_orphans > 0) {
+                uint64_t id = client->orphans[client->n_orphans - 1];
+                int r;
+
+                client->n_orphans--;
+                connection_unlock(c);
+                r = pool_destroy_id(client, id, CALL_IF_CONNECTED);
+                connection_lock(c);
+                if (r == -EAGAIN || r == -ETIMEDOUT || r == -ENOTCONN) {
+                        client_add_orphan(client, id);
+                        break;
+                }
+        }
+}
+
+int client_dispatch(struct pmb_client *client)
+{
+        Connection *c = &client->connection;
+        int n = 0, k;
+
+        connection_dispatch(c);
+
+        connection_lock(c);
+        if (c->dead) {
+                connection_unlock(c);
+                return -ESTALE;
+        }
+        destroy_orphans(client);
+        while ((k = do_one(client)) >= 0)
+                n += k;
+        if (client->n_orphans > 0 && c->fd >= 0)
+                connection_kick(c, ORPHANS_RETRY_USEC);
+        connection_unlock(c);
+        return n;
+}
+
+/* -------------------------------------------------------------------------------------------------------- thread */
+
+/* A reference, unless the last one was given up just now. */
+static bool try_ref(struct pmb_client *client)
+{
+        unsigned n = atomic_load(&client->n_refs);
+
+        while (n > 0)
+                if (atomic_compare_exchange_weak(&client->n_refs, &n, n + 1))
+                        return true;
+        return false;
+}
+
+static void *run(void *userdata)
+{
+        struct pmb_client *client = userdata;
+
+        while (!atomic_load(&client->ending)) {
+                struct epoll_event e;
+
+                (void)epoll_wait(connection_fd(&client->connection), &e, 1, -1);
+                /* The application may give up its reference while we are at it. */
+                if (!try_ref(client))
+                        break;
+                (void)client_dispatch(client);
+                if (client->connection.dead) /* the handler has forked: this is the child */
+                        break;
+                if (client_release(client))
+                        break;
+        }
+        return NULL;
+}
+
+int client_start_thread(struct pmb_client *client)
+{
+        sigset_t all, before;
+        bool start;
+        int r;
+
+        if (client->flags & PMB_CLIENT_NO_THREAD)
+                return 0;
+        connection_lock(&client->connection);
+        start = !client->has_thread;
+        client->has_thread = true;
+        connection_unlock(&client->connection);
+        if (!start)
+                return 0;
+
+        r = connection_watch(&client->connection);
+        if (r == 0) {
+                /* Signals are the application's. */
+                (void)sigfillset(&all);
+                (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+                r = -pthread_create(&client->thread, NULL, run, client);
+                (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+        }
+        if (r < 0) {
+                connection_lock(&client->connection);
+                client->has_thread = false;
+                connection_unlock(&client->connection);
+                return r;
+        }
+        (void)pthread_setname_np(client->thread, "pmbroker");
+        return 0;
+}
