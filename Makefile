@@ -31,7 +31,7 @@ PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
 .DELETE_ON_ERROR:
 .SECONDARY:
 MAKEFLAGS += --no-builtin-rules
-ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
+ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc)
 endif
 
@@ -238,6 +238,11 @@ subst_file = sed -e 's|@SBINDIR@|$(SBINDIR)|g' -e 's|@BINDIR@|$(BINDIR)|g' -e 's
 	-e 's|@LIBDIR@|$(LIBDIR)|g' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' \
 	-e 's|@VERSION@|$(VERSION)|g'
 
+# systemd keeps the fd store of a stopped unit from 254 on; older ones complain about the setting.
+FDSTORE := systemd/pmbroker-provisioner.service.d/10-fdstore.conf
+SYSTEMD_VERSION ?= $(shell pkg-config --modversion libsystemd 2>/dev/null || echo 0)
+HAS_FDSTORE = $(shell test $(SYSTEMD_VERSION) -ge 254 && echo yes)
+
 # $(1): file below the source tree, $(2): directory, $(3): name, $(4): mode
 define put
 	install -D -m $(4) $(1) $(DESTDIR)$(2)/$(3)
@@ -255,7 +260,7 @@ INSTALLED := $(SBINDIR)/pmbrokerd $(BINDIR)/pmbrokerctl \
 	$(SYSCONFDIR)/pmbroker/pmbrokerd.conf \
 	$(SYSUSERSDIR)/pmbroker.conf $(TMPFILESDIR)/pmbroker.conf \
 	$(BASHCOMPDIR)/pmbrokerctl $(ZSHCOMPDIR)/_pmbrokerctl \
-	$(addprefix $(UNITDIR)/,$(notdir $(UNITS:.in=))) \
+	$(addprefix $(UNITDIR)/,$(notdir $(UNITS:.in=))) $(UNITDIR)/pmbroker-provisioner.service.d/10-fdstore.conf \
 	$(foreach m,$(MAN_PAGES),$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m)))
 
 install: all ## install below DESTDIR, PREFIX, SYSCONFDIR and UNITDIR
@@ -272,11 +277,12 @@ install: all ## install below DESTDIR, PREFIX, SYSCONFDIR and UNITDIR
 	$(call put,ctl/completions/bash/pmbrokerctl,$(BASHCOMPDIR),pmbrokerctl,644)
 	$(call put,ctl/completions/zsh/_pmbrokerctl,$(ZSHCOMPDIR),_pmbrokerctl,644)
 	$(foreach u,$(UNITS),$(call put_subst,$(u),$(UNITDIR),$(notdir $(u:.in=)),644))
+	$(if $(HAS_FDSTORE),$(call put,$(FDSTORE),$(UNITDIR)/pmbroker-provisioner.service.d,10-fdstore.conf,644))
 	$(foreach m,$(MAN_PAGES),$(call put,$(m),$(MANDIR)/man$(subst .,,$(suffix $(m))),$(notdir $(m)),644))
 
 uninstall: ## remove what install put there (the configuration too)
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
-	-rmdir $(DESTDIR)$(SYSCONFDIR)/pmbroker 2>/dev/null
+	-rmdir $(DESTDIR)$(SYSCONFDIR)/pmbroker $(DESTDIR)$(UNITDIR)/pmbroker-provisioner.service.d 2>/dev/null
 
 clean: ## remove what was built
 	rm -rf $(BUILD) $(BUILD)-clang $(BUILD)-asan

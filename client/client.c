@@ -24,7 +24,7 @@ static void client_free(struct pmb_client *client)
                         (void)pthread_detach(client->thread);
                 } else {
                         connection_lock(&client->connection);
-                        connection_kick(&client->connection, 0);
+                        connection_kick(&client->connection);
                         connection_unlock(&client->connection);
                         (void)pthread_join(client->thread, NULL);
                 }

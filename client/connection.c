@@ -56,12 +56,11 @@ void connection_deinit(Connection *c)
 
 /* ---------------------------------------------------------------------------------------------- watching */
 
+/* 0 is never. */
 static void set_timer(Connection *c, int flags, uint64_t usec)
 {
         struct itimerspec when = {.it_value = usec_to_timespec(usec)};
 
-        if (usec == 0)
-                when.it_value.tv_nsec = 1; /* 0 would be never */
         if (c->timer_fd >= 0)
                 (void)timerfd_settime(c->timer_fd, flags, &when, NULL);
 }
@@ -102,7 +101,7 @@ int connection_watch(Connection *c)
                 c->epoll_fd = TAKE_FD(ep);
                 c->timer_fd = TAKE_FD(timer);
                 /* Whatever happened until now, even a disconnect: have a look. */
-                connection_kick(c, 0);
+                connection_kick(c);
                 watch(c);
         }
         connection_unlock(c);
@@ -114,9 +113,15 @@ int connection_fd(Connection *c)
         return c->epoll_fd;
 }
 
-void connection_kick(Connection *c, uint64_t usec)
+void connection_kick(Connection *c)
 {
-        set_timer(c, 0, usec);
+        set_timer(c, 0, 1);
+}
+
+void connection_rest(Connection *c, uint64_t usec)
+{
+        if (c->fd >= 0)
+                set_timer(c, 0, usec);
 }
 
 /* ---------------------------------------------------------------------------------------------- delivery */
@@ -248,7 +253,7 @@ static void install(Connection *c, Handshake *h)
         c->handler->on_resumed(c->userdata, h->pools, h->n_pools);
         for (size_t i = 0; i < h->n_events; i++)
                 c->handler->on_event(c->userdata, h->events[i]);
-        connection_kick(c, 0);
+        connection_kick(c);
 }
 
 static void restore_once(Connection *c, uint64_t deadline_usec)

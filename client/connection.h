@@ -115,8 +115,11 @@ int connection_watch(Connection *c);
 /* Readable when connection_dispatch() has something to do. */
 int connection_fd(Connection *c);
 
-/* Make connection_fd() readable, now or in a while. Lock held. */
-void connection_kick(Connection *c, uint64_t usec);
+/* Make connection_fd() readable. Lock held. */
+void connection_kick(Connection *c);
+
+/* All kicks are seen to: be readable again when something comes, or (if not 0) in a while. Lock held. */
+void connection_rest(Connection *c, uint64_t usec);
 
 /* Read what has come, and connect if that is due. Waits for nothing but the answers of a new connection. */
 void connection_dispatch(Connection *c);

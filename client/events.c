@@ -31,7 +31,7 @@ static struct pmb_pool *find_pool(struct pmb_client *client, uint64_t id)
 static void add_todo(struct pmb_client *client, struct pmb_pool *pool, unsigned todo)
 {
         pool->todo |= todo;
-        connection_kick(&client->connection, 0);
+        connection_kick(&client->connection);
 }
 
 static void revoke_pool(struct pmb_client *client, struct pmb_pool *pool)
@@ -125,7 +125,7 @@ void client_add_orphan(struct pmb_client *client, uint64_t pool)
 {
         if (client->n_orphans < ORPHANS_MAX)
                 client->orphans[client->n_orphans++] = pool;
-        connection_kick(&client->connection, 0);
+        connection_kick(&client->connection);
 }
 
 /* ------------------------------------------------------------------------------------------------------ dispatch */
@@ -252,8 +252,7 @@ int client_dispatch(struct pmb_client *client)
         destroy_orphans(client);
         while ((k = do_one(client)) >= 0)
                 n += k;
-        if (client->n_orphans > 0 && c->fd >= 0)
-                connection_kick(c, ORPHANS_RETRY_USEC);
+        connection_rest(c, client->n_orphans > 0 ? ORPHANS_RETRY_USEC : 0);
         connection_unlock(c);
         return n;
 }

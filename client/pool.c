@@ -193,11 +193,14 @@ static int ask_for_pool(struct pmb_pool *pool, uint64_t size, const struct pmb_p
                 if (r == 0)
                         r = connection_call(&client->connection, &call);
         }
-        if (call.refusal.code != RESULT_OK) {
-                connection_lock(&client->connection);
-                client->refusal = call.refusal;
-                connection_unlock(&client->connection);
+        connection_lock(&client->connection);
+        if (r == -EUNATCH) {
+                client_add_orphan(client, creation.orphan);
+                r = -EPROTO;
         }
+        if (call.refusal.code != RESULT_OK)
+                client->refusal = call.refusal;
+        connection_unlock(&client->connection);
         return r < 0 ? r : creation.heap;
 }
 

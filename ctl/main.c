@@ -128,7 +128,7 @@ static const char options_help[] =
         "  -h, --help             this, or with a verb more about it\n"
         "  -V, --version          the version\n";
 
-/* -------------------------------------------------------------------------------------------------------------- help */
+/* ------------------------------------------------------------------------------------------------------------ help */
 
 static void print_help(void)
 {
@@ -164,7 +164,7 @@ static void print_verb_help(const Verb *verb)
         (void)printf("\nExamples:\n%s\n%s", verb->examples, options_help);
 }
 
-/* ---------------------------------------------------------------------------------------------------------- dispatch */
+/* -------------------------------------------------------------------------------------------------------- dispatch */
 
 static const Verb *find_verb(const char *name)
 {

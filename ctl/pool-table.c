@@ -60,7 +60,7 @@ static const char *state_to_string(Pmbroker__V1__PoolState state)
         return (unsigned)state < ELEMENTSOF(names) ? names[state] : "unknown";
 }
 
-int pool_table_add(Table *t, const Pmbroker__V1__PoolRow *row, Users *users)
+int table_add_pool(Table *t, const Pmbroker__V1__PoolRow *row, Users *users)
 {
         if (table_add_row(t) < 0)
                 return message_oom();

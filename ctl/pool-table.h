@@ -10,4 +10,4 @@
 extern const TableColumn pool_columns[];
 
 /* The table borrows from the row and from the users. EXIT_DONE or EXIT_REFUSED (out of memory). */
-int pool_table_add(Table *table, const Pmbroker__V1__PoolRow *row, Users *users);
+int table_add_pool(Table *table, const Pmbroker__V1__PoolRow *row, Users *users);

@@ -24,10 +24,10 @@ int verb_list(const Arguments *arguments)
         if (r == EXIT_DONE)
                 r = pools_fetch(c, &pools);
         for (size_t i = 0; r == EXIT_DONE && i < pools.n_rows; i++)
-                r = pool_table_add(table, pools.rows[i], &users);
+                r = table_add_pool(table, pools.rows[i], &users);
         if (r != EXIT_DONE)
                 return r;
-        if (pools.n_rows == 0 && !arguments->quiet)
+        if (pools.n_rows == 0 && !arguments->quiet && !arguments->table.json)
                 message_note("no pools%s",
                         ctl_is_admin(c) ? ""
                                         : "; those of other processes are shown to administrators only");

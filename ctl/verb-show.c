@@ -25,6 +25,6 @@ int verb_show(const Arguments *arguments)
         if (r == EXIT_DONE)
                 r = pools_fetch_one(c, arguments->operands[0], &pools);
         if (r == EXIT_DONE)
-                r = pool_table_add(table, pools.rows[0], &users);
+                r = table_add_pool(table, pools.rows[0], &users);
         return r == EXIT_DONE ? table_print_record(table, stdout) : r;
 }

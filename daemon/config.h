@@ -4,7 +4,8 @@
 /*
  * The configuration: /etc/pmbroker/pmbrokerd.conf and pmbrokerd.conf.d/ *.conf beside it, read in that order
  * (the drop-ins sorted by name), later settings replacing earlier ones. Parsed fully and validated fully
- * before anything uses it: a Config that exists is a good one. Settings are rows of a table in config.c.
+ * before anything uses it: a Config that exists is a good one. Settings are rows of a table in
+ * config-table.c. Only config_load() makes a Config; what it points to lives as long as it does.
  */
 
 #include <stdbool.h>
@@ -37,8 +38,9 @@ typedef struct Config {
 
 /*
  * Read `path` and its drop-ins. A file that does not exist is an error only if `must_exist`. Returns 0 and
- * the configuration, or a negative errno and in *ret_message (malloc'd, may be several lines) what is wrong
- * where: "FILE:LINE: [SECTION] SETTING=: reason". -EINVAL for anything wrong in the text.
+ * the configuration, or a negative errno and in *ret_message what is wrong where, "FILE:LINE: [SECTION]
+ * SETTING=: reason": malloc'd, one or several lines without a newline at the end, NULL when out of memory.
+ * -EINVAL for anything wrong in the text. Success leaves *ret_message alone, failure *ret.
  */
 int config_load(const char *path, bool must_exist, Config **ret, char **ret_message);
 Config *config_free(Config *config);

@@ -80,25 +80,6 @@ static int usage_error(const char *what, const char *value)
         return 64;
 }
 
-static int parse_log_level(const char *s)
-{
-        static const struct {
-                const char *name;
-                int level;
-        } levels[] = {
-                {"debug", LOG_DEBUG},
-                {"info", LOG_INFO},
-                {"notice", LOG_NOTICE},
-                {"warning", LOG_WARNING},
-                {"error", LOG_ERR},
-        };
-
-        for (size_t i = 0; i < ELEMENTSOF(levels); i++)
-                if (strcmp(s, levels[i].name) == 0)
-                        return levels[i].level;
-        return -EINVAL;
-}
-
 /* 0: go on; above: exit with that status - 1. */
 static int parse_argv(int argc, char **argv)
 {
@@ -170,7 +151,7 @@ static int parse_argv(int argc, char **argv)
                                 return usage_error("--admin-uid takes a number", optarg) + 1;
                         break;
                 case OPT_LOG_LEVEL:
-                        if (parse_log_level(optarg) < 0)
+                        if (log_level_from_string(optarg) < 0)
                                 return usage_error("no such log level", optarg) + 1;
                         arg_log_level = optarg;
                         break;
@@ -469,7 +450,7 @@ int main(int argc, char **argv)
         if (r > 0)
                 return r - 1;
         if (arg_log_level)
-                log_set_level(parse_log_level(arg_log_level));
+                log_set_level(log_level_from_string(arg_log_level));
 
         switch (arg_mode) {
         case MODE_BROKER:

@@ -7,7 +7,8 @@
  *
  *   found, known, alive      the core's size and length are set to the kernel's
  *   found, known, releasing  the release goes on
- *   found, unknown           adopted if its owner lives, else adopted and released
+ *   found, unknown           adopted, and released unless its owner lives; also released if it was made in our time:
+ *                            then its create was cut off, and the client was told to try again
  *   not found, known         released already if it was to be; else lost, and its owner is told
  */
 
@@ -189,7 +190,7 @@ static int adopt(Recovery *rec, const Found *found)
                         r = owner_watch(server, owner, pidfd);
                 if (r < 0)
                         return r; /* out of memory at the start: the process gives up */
-                if (!alive && pool->state != POOL_RELEASING)
+                if (!alive || record->created >= server->started_usec)
                         pool_release(server, pool, NULL);
                 pool_release_if_due(server, pool);
         }

@@ -80,10 +80,17 @@ static uint64_t bytes_of(int fd)
         return fstat(fd, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
 }
 
+static uint64_t most; /* that it ever had */
+
 static void report(const char *what, int fd)
 {
+        uint64_t bytes = bytes_of(fd);
+
+        if (bytes > most)
+                most = bytes;
         printf("%-22s the pool of %llu MiB has %.1f MiB\n", what, (unsigned long long)(SIZE / MIB),
-                (double)bytes_of(fd) / (double)MIB);
+                (double)bytes / (double)MIB);
+        (void)fflush(stdout);
 }
 
 static void try_write(int fd)
@@ -120,7 +127,6 @@ static void try_store(int fd)
 static int cheat(struct pmb_pool *pool)
 {
         int fd = find_descriptor(pool);
-        uint64_t most;
 
         if (fd < 0) {
                 printf("there is no descriptor to be found\n");
@@ -132,12 +138,11 @@ static int cheat(struct pmb_pool *pool)
         try_fallocate(fd);
         try_store(fd);
 
-        most = bytes_of(fd);
         if (most <= SIZE) {
                 printf("the kernel has held the limit\n");
                 return EXIT_SUCCESS;
         }
-        for (int i = 0; i < 50 && !atomic_load(&revoked); i++)
+        for (int i = 0; i < 50 && !(atomic_load(&revoked) && bytes_of(fd) <= SIZE + SLACK); i++)
                 (void)nanosleep(&(struct timespec){.tv_nsec = 100 * 1000 * 1000}, NULL);
         report("after a while:", fd);
         if (atomic_load(&revoked) && bytes_of(fd) <= SIZE + SLACK) {

@@ -55,7 +55,7 @@ done
 
 # The core decides and does nothing else: what it may call.
 pure=" assert __assert_fail abort calloc malloc free realloc reallocarray memcpy memmove memset memcmp memchr
-       strlen strnlen strcmp strncmp strchr strrchr strcspn strspn qsort fnmatch snprintf
+       strlen strnlen strcmp strncmp strchr strrchr strcspn strspn strdup strndup qsort fnmatch snprintf
        __stack_chk_fail __memcpy_chk __memset_chk __snprintf_chk __strcpy_chk __ubsan_ __asan_ _GLOBAL_OFFSET_TABLE_ "
 own=" $(nm --defined-only --format=posix "$build"/daemon/core/*.o "$build"/proto/result.o 2>/dev/null |
     awk 'NF >= 2 {print $1}' | sort -u | tr '\n' ' ') "

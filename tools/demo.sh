@@ -90,6 +90,15 @@ store_figure() {
     pmbrokerctl stores --json 2>/dev/null | sed -n "s/.*\"$1\": *\([0-9]*\).*/\1/p" | head -n 1
 }
 
+broker_figure() {
+    pmbrokerctl status --json 2>/dev/null | sed -n "s/.*\"$1\": *\([0-9]*\).*/\1/p"
+}
+
+broker_is_not() {
+    set -- "$1" "$(broker_figure pid)"
+    [ -n "$2" ] && [ "$1" != "$2" ]
+}
+
 store_is_empty() {
     [ "$(store_figure charged)" = 0 ] && [ "$(store_figure pools)" = 0 ]
 }
@@ -212,6 +221,19 @@ run pmbrokerctl resize holder 16M
 must "the answer is no, in part" equal $? 1
 wait_until 5 holder_says 'MiB now' && show_holder
 must "the client keeps what it uses" between "$(pool_limit)" $((32 * mib)) $((64 * mib))
+must "the client runs" holder_runs
+end_step
+
+step "The broker is killed; it comes back, and the client has lost nothing"
+broker_pid=$(broker_figure pid)
+show "kill -KILL $broker_pid"
+kill -KILL "$broker_pid"
+must "another one serves" wait_until 10 broker_is_not "$broker_pid"
+must "the client is connected again" wait_until 10 holder_says 'restarted'
+show_holder
+must "the pool can be grown again" run pmbrokerctl resize holder 64M
+must "the client sees it" wait_until 10 holder_says '64 MiB now'
+show_holder
 must "the client runs" holder_runs
 end_step
 

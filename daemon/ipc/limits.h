@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 
-/* What clients can grow, and how far. The defaults are in config.c; pmbroker.proto and pmbrokerd.conf(5)
+/* What clients can grow, and how far. The defaults are in config-table.c; pmbroker.proto and pmbrokerd.conf(5)
  * name them. */
 
 #include <stdint.h>

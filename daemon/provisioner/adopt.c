@@ -21,7 +21,8 @@ static int check_record(const char *store, uint64_t id, bool releasing, void *us
         if (r != -EPROTONOSUPPORT)
                 return 0; /* whatever else is wrong with it is found again where it matters */
         return log_errno(LOG_ERR, r,
-                "The record of pool %016" PRIx64 " in store %s is of a version that this program does not know: "
+                "The record of pool %016" PRIx64
+                " in store %s is of a version that this program does not know: "
                 "a newer one must have written it, and must go on",
                 id, store);
 }
@@ -77,7 +78,8 @@ static int on_found(StoreEntry *store, uint64_t id, int taken_fd, void *userdata
                 log_info("Store %s: pool %016" PRIx64 " was not granted, erasing it", name, id);
                 pool->erasing = true;
         } else if (found == -EBADMSG) {
-                log_warning("Store %s: the record of pool %016" PRIx64 " is damaged, it is to be released", name, id);
+                log_warning("Store %s: the record of pool %016" PRIx64 " is damaged, it is to be released",
+                        name, id);
                 pool->committed = pool->releasing = true;
                 guess_figures(pool);
         } else {
@@ -132,7 +134,8 @@ int adopt_store(TaskRunner *runner, StoreEntry *store)
         if (r >= 0)
                 r = record_for_each(runner->records_fd, match_record, &matching);
         if (r < 0)
-                return log_errno(LOG_ERR, r, "Store %s: what is there cannot be found out", store->config.name);
+                return log_errno(
+                        LOG_ERR, r, "Store %s: what is there cannot be found out", store->config.name);
         /* From the end: a pool may go on the way. */
         for (size_t i = store->pools.n; i-- > 0;)
                 if (store->pools.pools[i]->erasing)
@@ -140,6 +143,7 @@ int adopt_store(TaskRunner *runner, StoreEntry *store)
                 else
                         n++;
         if (n > 0 || matching.n_erased > 0)
-                log_info("Store %s: found %zu pools; %zu others are gone", store->config.name, n, matching.n_erased);
+                log_info("Store %s: found %zu pools; %zu others are gone", store->config.name, n,
+                        matching.n_erased);
         return 0;
 }

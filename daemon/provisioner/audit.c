@@ -69,8 +69,8 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
         return 0;
 }
 
-int audit_new(sd_event *event, TaskRunner *runner, StoreEntry *const *stores, AuditFindingFn finding, void *userdata,
-        Audit **ret)
+int audit_new(sd_event *event, TaskRunner *runner, StoreEntry *const *stores, AuditFindingFn finding,
+        void *userdata, Audit **ret)
 {
         _cleanup_(cleanup_audit_free) Audit *audit = calloc(1, sizeof(*audit));
         int r;
@@ -81,8 +81,8 @@ int audit_new(sd_event *event, TaskRunner *runner, StoreEntry *const *stores, Au
         audit->stores = stores;
         audit->finding = finding;
         audit->userdata = userdata;
-        r = sd_event_add_time_relative(event, &audit->timer, CLOCK_MONOTONIC, PERIOD_USEC, ACCURACY_USEC, on_tick,
-                audit);
+        r = sd_event_add_time_relative(
+                event, &audit->timer, CLOCK_MONOTONIC, PERIOD_USEC, ACCURACY_USEC, on_tick, audit);
         if (r < 0)
                 return r;
         audit->awake = true;

@@ -17,8 +17,8 @@ typedef struct Audit Audit;
 typedef void (*AuditFindingFn)(void *userdata, const PoolFile *pool, uint64_t used);
 
 /* `stores`: JOB_STORES_MAX entries, NULL where there is none; borrowed. */
-int audit_new(sd_event *event, TaskRunner *runner, StoreEntry *const *stores, AuditFindingFn finding, void *userdata,
-        Audit **ret);
+int audit_new(sd_event *event, TaskRunner *runner, StoreEntry *const *stores, AuditFindingFn finding,
+        void *userdata, Audit **ret);
 /* NULL-safe, returns NULL. */
 Audit *audit_free(Audit *audit);
 DEFINE_CLEANUP(Audit, audit_free);

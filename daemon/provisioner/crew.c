@@ -53,7 +53,7 @@ static int account_get(Crew *crew, uint64_t id, Account **ret)
 {
         Account *account;
 
-        list_for_each(it, &crew->accounts) {
+        list_for_each (it, &crew->accounts) {
                 account = list_entry(it, Account, account_link);
                 if (account->id == id) {
                         *ret = account;
@@ -150,7 +150,7 @@ static void on_worker_done(Worker *worker, const WorkResult *result, void *userd
 
         if (!order) { /* it exited while idle or when told to */
                 if (!list_is_empty(&crew->idle))
-                        list_for_each(it, &crew->idle)
+                        list_for_each (it, &crew->idle)
                                 if (it == &worker->worker_link) {
                                         crew->n_idle--;
                                         break;
@@ -227,7 +227,7 @@ static bool crew_is_full(const Crew *crew)
 
 static Order *crew_next(Crew *crew)
 {
-        list_for_each(it, &crew->accounts) {
+        list_for_each (it, &crew->accounts) {
                 Account *account = list_entry(it, Account, account_link);
                 if (account->running >= CREW_ACCOUNT_MAX || list_is_empty(&account->waiting))
                         continue;
@@ -327,7 +327,7 @@ int crew_new(sd_event *event, WorkFn work, Crew **ret)
 
 static void workers_free(List *workers)
 {
-        list_for_each_safe(it, workers) {
+        list_for_each_safe (it, workers) {
                 Worker *worker = list_entry(it, Worker, worker_link);
                 Order *order = worker->job;
                 if (order) {
@@ -342,7 +342,7 @@ Crew *crew_free(Crew *crew)
 {
         if (!crew)
                 return NULL;
-        list_for_each_safe(it, &crew->deadlines) {
+        list_for_each_safe (it, &crew->deadlines) {
                 Order *order = list_entry(it, Order, deadline_link);
                 if (!order->worker)
                         order_end(order);

@@ -13,10 +13,10 @@
 #include "base/cleanup.h"
 #include "provisioner/work.h"
 
-#define CREW_ACCOUNT_MAX 2 /* orders of one account under way */
-#define CREW_BUSY_MAX 64   /* orders under way in all, but for those that hang */
-#define CREW_HUNG_MAX 512  /* orders that hang; beyond, new ones wait */
-#define CREW_IDLE_MAX 4    /* workers kept for the next order: forking one takes longer than most orders */
+#define CREW_ACCOUNT_MAX 2   /* orders of one account under way */
+#define CREW_BUSY_MAX    64  /* orders under way in all, but for those that hang */
+#define CREW_HUNG_MAX    512 /* orders that hang; beyond, new ones wait */
+#define CREW_IDLE_MAX    4   /* workers kept for the next order: forking one takes longer than most orders */
 
 typedef struct Crew Crew;
 

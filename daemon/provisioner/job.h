@@ -20,30 +20,34 @@
 
 #define JOB_RECORD_MAX 512 /* bytes */
 #define JOB_STORES_MAX 64  /* stores of a configuration */
-#define JOB_POOLS_MAX 32   /* pools in one JOB_POOLS reply */
-#define JOB_USAGE_MAX 256  /* pools in one JOB_USAGE */
+#define JOB_POOLS_MAX  32  /* pools in one JOB_POOLS reply */
+#define JOB_USAGE_MAX  256 /* pools in one JOB_USAGE */
 #define JOB_RANGES_MAX 128 /* unit ranges in one JOB_SHRINK */
-#define JOB_NAME_MAX 33    /* name of a store, with NUL */
+#define JOB_NAME_MAX   33  /* name of a store, with NUL */
 #define JOB_REASON_MAX 96
 #define JOB_PACKET_MAX 32768 /* bytes of any packet, both ways */
 
 #define JOB_UNIT (UINT64_C(2) << 20) /* bytes: every size and length is a multiple */
 
 typedef enum JobKind {
-        JOB_STORES = 1,  /* reply: JobStore[n] */
-        JOB_POOLS = 2,   /* what exists in `store`, ascending by id, above `pool`; reply: JobPool[n], fewer than
+        JOB_STORES = 1, /* reply: JobStore[n] */
+        JOB_POOLS =
+                2, /* what exists in `store`, ascending by id, above `pool`; reply: JobPool[n], fewer than
                             JOB_POOLS_MAX when that was all */
-        JOB_CREATE = 3,  /* `pool` of `bytes` in `store`; tail: record bytes[n]; reply: bytes, length, used + one fd */
-        JOB_GROW = 4,    /* to `bytes`, the file to at least `length`; reply as CREATE without fd */
-        JOB_SHRINK = 5,  /* drop the units of the tail JobRange[n], then limit to `bytes`; reply likewise. -EBUSY when
+        JOB_CREATE =
+                3, /* `pool` of `bytes` in `store`; tail: record bytes[n]; reply: bytes, length, used + one fd */
+        JOB_GROW = 4, /* to `bytes`, the file to at least `length`; reply as CREATE without fd */
+        JOB_SHRINK =
+                5, /* drop the units of the tail JobRange[n], then limit to `bytes`; reply likewise. -EBUSY when
                             the client uses more than it said: what was dropped stays dropped, the limit stays */
-        JOB_RELEASE = 6, /* free everything; reply 0 when the memory is back, -ETIMEDOUT when it is not yet (to be
+        JOB_RELEASE =
+                6, /* free everything; reply 0 when the memory is back, -ETIMEDOUT when it is not yet (to be
                             asked again); a pool that does not exist is a success. `bytes` is a JobReleaseHow.
                             Nothing but JOB_RELEASE and JOB_USAGE is done with the pool from now on (-ESTALE) */
-        JOB_USAGE = 7,   /* tail: uint64_t ids[n] of `store`; reply: JobUsage[n] of those that exist */
+        JOB_USAGE = 7, /* tail: uint64_t ids[n] of `store`; reply: JobUsage[n] of those that exist */
 
         JOB_EVENT_STORES = 100, /* some store's availability changed: ask JOB_STORES again */
-        JOB_EVENT_AUDIT = 101,  /* `pool` of `store` was found with `used` > `bytes`; it has been truncated */
+        JOB_EVENT_AUDIT = 101, /* `pool` of `store` was found with `used` > `bytes`; it has been truncated */
 } JobKind;
 
 /*
@@ -63,9 +67,10 @@ typedef struct JobRequest {
         uint64_t pool;
         uint64_t bytes;
         uint64_t length;
-        uint64_t account; /* who is charged, as a number: jobs of one account that hang do not stop another's */
-        uint32_t store;   /* index as in JobStore */
-        uint32_t n;       /* elements of the tail */
+        uint64_t
+                account; /* who is charged, as a number: jobs of one account that hang do not stop another's */
+        uint32_t store; /* index as in JobStore */
+        uint32_t n;     /* elements of the tail */
 } JobRequest;
 
 typedef struct JobReply {

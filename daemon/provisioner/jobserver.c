@@ -55,7 +55,7 @@ static JobConnection *connection_free(JobConnection *connection)
 {
         if (!connection)
                 return NULL;
-        list_for_each_safe(it, &connection->unsent) {
+        list_for_each_safe (it, &connection->unsent) {
                 Unsent *unsent = list_entry(it, Unsent, unsent_link);
                 safe_close(unsent->fd);
                 free(unsent);
@@ -103,7 +103,8 @@ static void connection_watch(JobConnection *connection)
 
 /* ----------------------------------------------------------------------------------------------- replies */
 
-static int send_packet(int socket_fd, const void *head, size_t head_size, const void *tail, size_t tail_size, int fd)
+static int send_packet(
+        int socket_fd, const void *head, size_t head_size, const void *tail, size_t tail_size, int fd)
 {
         struct iovec iov[] = {{(void *)head, head_size}, {(void *)tail, tail_size}};
         union {
@@ -124,8 +125,8 @@ static int send_packet(int socket_fd, const void *head, size_t head_size, const 
         return sendmsg(socket_fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-static void connection_send(JobConnection *connection, const JobReply *reply, const void *tail, size_t tail_size,
-        int taken_fd)
+static void connection_send(
+        JobConnection *connection, const JobReply *reply, const void *tail, size_t tail_size, int taken_fd)
 {
         _cleanup_close_ int fd = taken_fd;
         int r;
@@ -141,9 +142,9 @@ static void connection_send(JobConnection *connection, const JobReply *reply, co
                         return;
                 }
         }
-        Unsent *unsent = connection->n_unsent < JOB_UNSENT_LIMIT ?
-                malloc(sizeof(*unsent) + sizeof(*reply) + tail_size) :
-                NULL;
+        Unsent *unsent = connection->n_unsent < JOB_UNSENT_LIMIT
+                                 ? malloc(sizeof(*unsent) + sizeof(*reply) + tail_size)
+                                 : NULL;
         if (!unsent) {
                 log_warning("The broker does not read what it is answered, dropping the connection");
                 connection_break(connection);
@@ -191,7 +192,7 @@ void job_reply(JobConnection *connection, JobReply *reply, const void *tail, siz
 void jobserver_broadcast(JobServer *server, JobReply *event)
 {
         event->version = JOB_VERSION;
-        list_for_each(it, &server->connections)
+        list_for_each (it, &server->connections)
                 connection_send(list_entry(it, JobConnection, connection_link), event, NULL, 0, -EBADF);
 }
 
@@ -258,7 +259,8 @@ static int connection_read(JobConnection *connection)
 {
         JobServer *server = connection->server;
         struct iovec iov = {&server->packet, sizeof(server->packet)};
-        struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1}; /* no room for descriptors: none is ever received */
+        struct msghdr msg = {
+                .msg_iov = &iov, .msg_iovlen = 1}; /* no room for descriptors: none is ever received */
 
         ssize_t n = recvmsg(connection->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
         if (n < 0)
@@ -325,12 +327,8 @@ static int connection_new(JobServer *server, int taken_fd)
         connection->server = server;
         connection->fd = TAKE_FD(fd);
         connection->events = EPOLLIN;
-        r = sd_event_add_io(server->event, &connection->source, connection->fd, EPOLLIN | EPOLLRDHUP, on_connection,
-                connection);
-        if (r < 0)
-                return r;
-        /* Before the listening socket: a broker that is gone is noticed before its successor is served. */
-        r = sd_event_source_set_priority(connection->source, SD_EVENT_PRIORITY_NORMAL - 1);
+        r = sd_event_add_io(server->event, &connection->source, connection->fd, EPOLLIN | EPOLLRDHUP,
+                on_connection, connection);
         if (r < 0)
                 return r;
         list_append(&server->connections, &connection->connection_link);
@@ -349,7 +347,8 @@ static int on_listen(sd_event_source *source, int listen_fd, uint32_t revents, v
         (void)revents;
         if (fd < 0) {
                 if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-                        (void)log_errno(LOG_WARNING, errno, "A connection to the job socket failed, ignoring");
+                        (void)log_errno(
+                                LOG_WARNING, errno, "A connection to the job socket failed, ignoring");
                 return 0;
         }
         if (!peer_is_welcome(server, fd))
@@ -382,6 +381,10 @@ int jobserver_new(sd_event *event, int listen_fd, uint32_t uid, const JobHandler
         r = sd_event_add_io(event, &server->source, server->listen_fd, EPOLLIN, on_listen, server);
         if (r < 0)
                 return r;
+        /* After the connections: a broker that is gone is noticed before its successor is served. */
+        r = sd_event_source_set_priority(server->source, SD_EVENT_PRIORITY_NORMAL + 1);
+        if (r < 0)
+                return r;
         /* Out of descriptors, the socket stays readable. */
         r = sd_event_source_set_ratelimit(server->source, USEC_PER_SEC, 1000);
         if (r < 0)
@@ -394,7 +397,7 @@ JobServer *jobserver_free(JobServer *server)
 {
         if (!server)
                 return NULL;
-        list_for_each_safe(it, &server->connections)
+        list_for_each_safe (it, &server->connections)
                 (void)connection_free(list_entry(it, JobConnection, connection_link));
         (void)sd_event_source_disable_unref(server->source);
         safe_close(server->listen_fd);

@@ -24,7 +24,8 @@ typedef struct JobConnection JobConnection;
 typedef struct JobHandler {
         /* A job whose form is right: version, kind, n, and a tail of n elements. To be answered by job_reply(), now
          * or later. */
-        void (*on_job)(void *userdata, JobConnection *connection, const JobRequest *request, const void *tail);
+        void (*on_job)(
+                void *userdata, JobConnection *connection, const JobRequest *request, const void *tail);
         /* It is gone: nothing it asked for can be answered any more. */
         void (*on_closed)(void *userdata, JobConnection *connection);
 } JobHandler;

@@ -51,7 +51,8 @@ static int cover_mnt(const char *state_dir, int *ret_mnt_fd)
         if (r == 0) {
                 char path[32];
                 (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", mnt_fd);
-                if (mount("pmbroker", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700,nr_inodes=0") < 0)
+                if (mount("pmbroker", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+                            "mode=0700,nr_inodes=0") < 0)
                         return -errno;
                 safe_close(mnt_fd);
                 mnt_fd = open_directory(state_fd, "mnt");
@@ -70,7 +71,8 @@ int mntns_enter(const char *state_dir, int kept_fd, int *ret_ns_fd, int *ret_mnt
         if (kept >= 0) {
                 /* Without it the pools cannot be reached; a new namespace would take them for gone. */
                 if (setns(kept, CLONE_NEWNS) < 0)
-                        return log_errno(LOG_ERR, errno, "Cannot go back into the mount namespace that was kept");
+                        return log_errno(
+                                LOG_ERR, errno, "Cannot go back into the mount namespace that was kept");
         } else {
                 if (unshare(CLONE_NEWNS) < 0)
                         return -errno;

@@ -11,21 +11,20 @@
  * No state but the pools themselves, in the kernel, and their records: a provisioner that is killed finds both again.
  */
 
-#include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
 #include "base/cleanup.h"
 #include "log.h"
 #include "provisioner/audit.h"
-#include "provisioner/crew.h"
 #include "provisioner/jobserver.h"
 #include "provisioner/mntns.h"
 #include "provisioner/provisioner.h"
 #include "provisioner/record.h"
 #include "provisioner/adopt.h"
-#include "provisioner/store-entry.h"
+#include "provisioner/store-list.h"
 #include "provisioner/task.h"
 #include "provisioner/verbs.h"
 
@@ -38,10 +37,8 @@ struct Provisioner {
         JobServer *server;
         Audit *audit;
         TaskRunner runner;
-        StoreContext context;
+        StoreList list;
         int ns_fd;
-        StoreEntry *stores[JOB_STORES_MAX];
-        uint32_t next_index;
         uint64_t pools_max;
 };
 
@@ -49,8 +46,8 @@ DEFINE_CLEANUP(Provisioner, provisioner_free);
 
 /* ------------------------------------------------------------------------------------------------------------ jobs */
 
-static void answer(JobConnection *connection, const JobRequest *request, int error, const void *tail, uint32_t n,
-        size_t size)
+static void answer(JobConnection *connection, const JobRequest *request, int error, const void *tail,
+        uint32_t n, size_t size)
 {
         JobReply reply = {
                 .kind = request->kind,
@@ -69,9 +66,11 @@ static void job_stores(Provisioner *p, JobConnection *connection, const JobReque
         JobStore stores[JOB_STORES_MAX];
         uint32_t n = 0;
 
-        for (uint32_t i = 0; i < JOB_STORES_MAX; i++)
-                if (p->stores[i])
-                        store_entry_describe(p->stores[i], &stores[n++]);
+        for (uint32_t i = 0; i < JOB_STORES_MAX; i++) {
+                const StoreEntry *store = store_list_get(&p->list, i);
+                if (store)
+                        store_entry_describe(store, &stores[n++]);
+        }
         answer(connection, request, 0, stores, n, sizeof(JobStore));
 }
 
@@ -80,7 +79,8 @@ static void job_pools(StoreEntry *store, JobConnection *connection, const JobReq
         JobPool pools[JOB_POOLS_MAX];
         uint32_t n = 0;
 
-        for (size_t i = pool_table_above(&store->pools, request->pool); i < store->pools.n && n < JOB_POOLS_MAX; i++) {
+        for (size_t i = pool_table_above(&store->pools, request->pool);
+                i < store->pools.n && n < JOB_POOLS_MAX; i++) {
                 PoolFile *pool = store->pools.pools[i];
                 if (!pool->committed || pool->erasing)
                         continue;
@@ -99,7 +99,8 @@ static void job_pools(StoreEntry *store, JobConnection *connection, const JobReq
         answer(connection, request, 0, pools, n, sizeof(JobPool));
 }
 
-static void job_usage(StoreEntry *store, JobConnection *connection, const JobRequest *request, const uint64_t *ids)
+static void job_usage(
+        StoreEntry *store, JobConnection *connection, const JobRequest *request, const uint64_t *ids)
 {
         JobUsage usage[JOB_USAGE_MAX];
         uint32_t n = 0;
@@ -113,24 +114,15 @@ static void job_usage(StoreEntry *store, JobConnection *connection, const JobReq
         answer(connection, request, 0, usage, n, sizeof(JobUsage));
 }
 
-static uint64_t count_pools(const Provisioner *p)
-{
-        uint64_t n = 0;
-
-        for (uint32_t i = 0; i < JOB_STORES_MAX; i++)
-                n += p->stores[i] ? p->stores[i]->pools.n : 0;
-        return n;
-}
-
-static int job_create(Provisioner *p, StoreEntry *store, JobConnection *connection, const JobRequest *request,
-        const void *record)
+static int job_create(Provisioner *p, StoreEntry *store, JobConnection *connection,
+        const JobRequest *request, const void *record)
 {
         _cleanup_(cleanup_poolfile_free) PoolFile *pool = NULL;
         int r;
 
         if (!store->available)
                 return -ENODEV;
-        if (count_pools(p) >= p->pools_max)
+        if (store_list_count_pools(&p->list) >= p->pools_max)
                 return -EMFILE;
         r = poolfile_new(store, request->pool, record, request->n, &pool);
         if (r < 0)
@@ -158,7 +150,7 @@ static bool numbers_are_valid(const JobRequest *request)
         case JOB_GROW:
         case JOB_SHRINK:
                 return request->pool != 0 && size_is_valid(request->bytes) &&
-                        (request->length == 0 || size_is_valid(request->length));
+                       (request->length == 0 || size_is_valid(request->length));
         case JOB_RELEASE:
                 return request->pool != 0 && request->bytes <= JOB_RELEASE_FINAL;
         }
@@ -173,7 +165,7 @@ static int dispatch(Provisioner *p, JobConnection *connection, const JobRequest 
                 return 0;
         }
 
-        StoreEntry *store = request->store < JOB_STORES_MAX ? p->stores[request->store] : NULL;
+        StoreEntry *store = store_list_get(&p->list, request->store);
         if (!store || !numbers_are_valid(request))
                 return -EINVAL;
         switch (request->kind) {
@@ -196,9 +188,9 @@ static int dispatch(Provisioner *p, JobConnection *connection, const JobRequest 
         }
         pool->account = request->account;
         task_begin(&p->runner,
-                request->kind == JOB_GROW             ? verb_grow
-                        : request->kind == JOB_SHRINK ? verb_shrink
-                                                      : verb_release,
+                request->kind == JOB_GROW     ? verb_grow
+                : request->kind == JOB_SHRINK ? verb_shrink
+                                              : verb_release,
                 pool, connection, request, tail, request->n * sizeof(JobRange));
         return 0;
 }
@@ -234,99 +226,6 @@ static void on_finding(void *userdata, const PoolFile *pool, uint64_t used)
         jobserver_broadcast(p->server, &event);
 }
 
-/* ---------------------------------------------------------------------------------------------------------- stores */
-
-static StoreEntry *find_store(Provisioner *p, const char *name)
-{
-        for (uint32_t i = 0; i < JOB_STORES_MAX; i++)
-                if (p->stores[i] && strcmp(p->stores[i]->config.name, name) == 0)
-                        return p->stores[i];
-        return NULL;
-}
-
-/* An index that was in use lately is not used again soon: a job may be on its way. */
-static int free_index(Provisioner *p, uint32_t *ret)
-{
-        for (uint32_t i = 0; i < JOB_STORES_MAX; i++) {
-                uint32_t index = (p->next_index + i) % JOB_STORES_MAX;
-                if (!p->stores[index]) {
-                        p->next_index = index + 1;
-                        *ret = index;
-                        return 0;
-                }
-        }
-        return -E2BIG;
-}
-
-static int add_store(Provisioner *p, const StoreConfig *config)
-{
-        uint32_t index;
-        int r;
-
-        r = free_index(p, &index);
-        if (r < 0)
-                return r;
-        r = store_entry_new(index, config, &p->context, &p->stores[index]);
-        if (r < 0)
-                return log_errno(LOG_ERR, r, "Store %.*s cannot be made", JOB_NAME_MAX, config->name);
-        return p->stores[index]->available ? adopt_store(&p->runner, p->stores[index]) : 0;
-}
-
-static int configure_store(Provisioner *p, StoreEntry *store, const StoreConfig *config)
-{
-        bool was_available = store->available;
-        int r;
-
-        r = store_entry_configure(store, config, &p->context);
-        if (r < 0)
-                return r;
-        return store->available && !was_available && store->pools.n == 0 ? adopt_store(&p->runner, store) : 0;
-}
-
-static bool same_place(const StoreConfig *a, const StoreConfig *b)
-{
-        return a->kind == b->kind && (a->path == b->path || (a->path && b->path && strcmp(a->path, b->path) == 0));
-}
-
-static const StoreConfig *find_config(const StoreConfig *stores, uint32_t n_stores, const char *name)
-{
-        for (uint32_t i = 0; i < n_stores; i++)
-                if (strcmp(stores[i].name, name) == 0)
-                        return &stores[i];
-        return NULL;
-}
-
-int provisioner_reload(Provisioner *p, const StoreConfig *stores, uint32_t n_stores, const char **ret_store)
-{
-        JobReply event = {.kind = JOB_EVENT_STORES};
-        int r = 0;
-
-        for (uint32_t i = 0; i < JOB_STORES_MAX; i++) {
-                if (!p->stores[i] || p->stores[i]->pools.n == 0)
-                        continue;
-                const StoreConfig *config = find_config(stores, n_stores, p->stores[i]->config.name);
-                if (!config || !same_place(config, &p->stores[i]->config)) {
-                        *ret_store = p->stores[i]->config.name;
-                        return -EBUSY;
-                }
-        }
-        for (uint32_t i = 0; i < JOB_STORES_MAX; i++) {
-                const StoreConfig *config =
-                        p->stores[i] ? find_config(stores, n_stores, p->stores[i]->config.name) : NULL;
-                if (!config || !same_place(config, &p->stores[i]->config))
-                        p->stores[i] = store_entry_free(p->stores[i]);
-        }
-        /* A store that cannot be made does not stop the others. */
-        for (uint32_t i = 0; i < n_stores; i++) {
-                StoreEntry *store = find_store(p, stores[i].name);
-                int q = store ? configure_store(p, store, &stores[i]) : add_store(p, &stores[i]);
-                if (r == 0)
-                        r = q;
-        }
-        jobserver_broadcast(p->server, &event);
-        return r;
-}
-
 /* ------------------------------------------------------------------------------------------------------------ life */
 
 /* One descriptor per pool, for thousands of them. */
@@ -350,7 +249,7 @@ static int enter_namespace(Provisioner *p, const char *state_dir, int taken_ns_f
         bool kept = taken_ns_fd >= 0;
         int r;
 
-        r = mntns_enter(state_dir, taken_ns_fd, &p->ns_fd, &p->context.mnt_fd);
+        r = mntns_enter(state_dir, taken_ns_fd, &p->ns_fd, &p->list.context.mnt_fd);
         if (r == -EPERM && !kept) {
                 log_info("No privilege for a mount namespace: only stores in directories are served");
                 return 0;
@@ -367,8 +266,8 @@ int provisioner_new(const ProvisionerOptions *options, Provisioner **ret)
 
         if (!p)
                 return -ENOMEM;
-        p->ns_fd = p->context.mnt_fd = p->runner.records_fd = -EBADF;
-        p->context.has_fd_keeper = options->has_fd_keeper;
+        p->ns_fd = p->list.context.mnt_fd = p->runner.records_fd = -EBADF;
+        p->list.context.has_fd_keeper = options->has_fd_keeper;
         list_init(&p->runner.tasks);
 
         r = raise_descriptors(&p->pools_max);
@@ -388,11 +287,11 @@ int provisioner_new(const ProvisionerOptions *options, Provisioner **ret)
         if (r < 0)
                 return r;
         for (uint32_t i = 0; i < options->n_stores; i++) {
-                r = add_store(p, &options->stores[i]);
+                r = store_list_add(&p->list, &p->runner, &options->stores[i]);
                 if (r < 0)
                         return r;
         }
-        r = audit_new(options->event, &p->runner, p->stores, on_finding, p, &p->audit);
+        r = audit_new(options->event, &p->runner, p->list.stores, on_finding, p, &p->audit);
         if (r < 0)
                 return r;
         r = jobserver_new(options->event, TAKE_FD(listen_fd), options->broker_uid, &handler, p, &p->server);
@@ -409,12 +308,23 @@ Provisioner *provisioner_free(Provisioner *p)
         (void)jobserver_free(p->server);
         (void)audit_free(p->audit);
         task_runner_deinit(&p->runner);
-        for (uint32_t i = 0; i < JOB_STORES_MAX; i++)
-                (void)store_entry_free(p->stores[i]);
-        safe_close(p->context.mnt_fd);
+        store_list_deinit(&p->list);
+        safe_close(p->list.context.mnt_fd);
         safe_close(p->ns_fd);
         free(p);
         return NULL;
+}
+
+int provisioner_reload(Provisioner *p, const StoreConfig *stores, uint32_t n_stores, const char **ret_store)
+{
+        JobReply event = {.kind = JOB_EVENT_STORES};
+        int r;
+
+        r = store_list_reload(&p->list, &p->runner, stores, n_stores, ret_store);
+        if (r == -EBUSY)
+                return r;
+        jobserver_broadcast(p->server, &event);
+        return r;
 }
 
 int provisioner_mount_ns_fd(const Provisioner *p)

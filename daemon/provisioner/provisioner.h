@@ -15,13 +15,13 @@
 typedef struct Provisioner Provisioner;
 
 typedef struct ProvisionerOptions {
-        sd_event *event;       /* borrowed */
-        int listen_fd;         /* SOCK_SEQPACKET listening job socket; taken over (closed) */
-        uint32_t broker_uid;   /* the only peer that is served (besides uid 0 and the provisioner's own uid) */
-        const char *state_dir; /* exists; the mount points are made below it: STATE_DIR/mnt */
+        sd_event *event;     /* borrowed */
+        int listen_fd;       /* SOCK_SEQPACKET listening job socket; taken over (closed) */
+        uint32_t broker_uid; /* the only peer that is served (besides uid 0 and the provisioner's own uid) */
+        const char *state_dir;   /* exists; the mount points are made below it: STATE_DIR/mnt */
         const char *runtime_dir; /* exists; records go to RUNTIME_DIR/records */
-        int mount_ns_fd;       /* of the provisioner before us, from the fd store; -EBADF: none. Taken over. */
-        bool has_fd_keeper;    /* somebody (systemd's fd store) keeps our mount namespace over a restart */
+        int mount_ns_fd;    /* of the provisioner before us, from the fd store; -EBADF: none. Taken over. */
+        bool has_fd_keeper; /* somebody (systemd's fd store) keeps our mount namespace over a restart */
         const StoreConfig *stores;
         uint32_t n_stores;
 } ProvisionerOptions;

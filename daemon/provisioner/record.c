@@ -50,7 +50,8 @@ static uint64_t record_checksum(const Header *header, const uint8_t *bytes)
         return checksum(checksum(UINT64_C(0xcbf29ce484222325), &copy, sizeof(copy)), bytes, copy.size);
 }
 
-static const char *record_name(char buf[static NAME_BUFFER], const char *store, uint64_t pool, bool releasing)
+static const char *record_name(
+        char buf[static NAME_BUFFER], const char *store, uint64_t pool, bool releasing)
 {
         (void)snprintf(buf, NAME_BUFFER, "%s.%016" PRIx64 "%s", store, pool, releasing ? RELEASING : "");
         return buf;
@@ -99,7 +100,8 @@ int record_write(int dir_fd, const char *store, const Record *record)
         if (written != (ssize_t)n)
                 return written < 0 ? -errno : -ENOSPC;
         /* Not synced: neither the record nor the pool outlives the boot. */
-        if (renameat(dir_fd, TEMPORARY, dir_fd, record_name(name, store, record->pool, /* releasing= */ false)) < 0)
+        if (renameat(dir_fd, TEMPORARY, dir_fd,
+                    record_name(name, store, record->pool, /* releasing= */ false)) < 0)
                 return -errno;
         return 0;
 }
@@ -108,7 +110,8 @@ int record_set_releasing(int dir_fd, const char *store, uint64_t pool)
 {
         char from[NAME_BUFFER], to[NAME_BUFFER];
 
-        if (renameat(dir_fd, record_name(from, store, pool, false), dir_fd, record_name(to, store, pool, true)) < 0 &&
+        if (renameat(dir_fd, record_name(from, store, pool, false), dir_fd,
+                    record_name(to, store, pool, true)) < 0 &&
                 errno != ENOENT)
                 return -errno;
         return 0;
@@ -122,7 +125,8 @@ int record_remove(int dir_fd, const char *store, uint64_t pool)
                 return 0;
         if (errno != ENOENT)
                 return -errno;
-        if (unlinkat(dir_fd, record_name(name, store, pool, /* releasing= */ false), 0) < 0 && errno != ENOENT)
+        if (unlinkat(dir_fd, record_name(name, store, pool, /* releasing= */ false), 0) < 0 &&
+                errno != ENOENT)
                 return -errno;
         return 0;
 }
@@ -161,7 +165,8 @@ int record_read(int dir_fd, const char *store, uint64_t pool, bool releasing, Re
         return 0;
 }
 
-int record_parse_name(const char *name, char store[static JOB_NAME_MAX], uint64_t *ret_pool, bool *ret_releasing)
+int record_parse_name(
+        const char *name, char store[static JOB_NAME_MAX], uint64_t *ret_pool, bool *ret_releasing)
 {
         const size_t id = POOL_ID_TEXT_MAX - 1, suffix = strlen(RELEASING);
         size_t n = strnlen(name, NAME_BUFFER);

@@ -38,7 +38,8 @@ int record_remove(int dir_fd, const char *store, uint64_t pool);
 int record_read(int dir_fd, const char *store, uint64_t pool, bool releasing, Record *ret);
 
 /* "STORE.ID" or "STORE.ID.releasing". -EINVAL for any other name. */
-int record_parse_name(const char *name, char store[static JOB_NAME_MAX], uint64_t *ret_pool, bool *ret_releasing);
+int record_parse_name(
+        const char *name, char store[static JOB_NAME_MAX], uint64_t *ret_pool, bool *ret_releasing);
 
 /* Every record there is, in no order. Stops when the callback returns a negative errno, which is returned. */
 typedef int (*RecordFn)(const char *store, uint64_t pool, bool releasing, void *userdata);

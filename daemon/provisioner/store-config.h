@@ -22,5 +22,5 @@ typedef struct StoreConfig {
         unsigned percent; /* tmpfs: of the RAM; dir: of the file system's free bytes when it is opened */
         char *path;       /* dir: the directory, absolute */
         HugePages huge;   /* tmpfs */
-        bool allocate;    /* tmpfs: allocate all memory at create (Allocate=create) instead of at the first touch */
+        bool allocate; /* tmpfs: allocate all memory at create (Allocate=create) instead of at the first touch */
 } StoreConfig;

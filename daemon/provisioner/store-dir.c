@@ -87,11 +87,13 @@ static int open_directory(StoreEntry *store)
                 return store_entry_refuse(store, errno, "the directory cannot be made: %s", strerror(errno));
         fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0)
-                return store_entry_refuse(store, errno, "the directory cannot be opened: %s", strerror(errno));
+                return store_entry_refuse(
+                        store, errno, "the directory cannot be opened: %s", strerror(errno));
         if (fstat(fd, &st) < 0)
                 return -errno;
         if (st.st_uid != geteuid() || (st.st_mode & 022) != 0)
-                return store_entry_refuse(store, EPERM, "the directory must be the daemon's and writable by nobody else");
+                return store_entry_refuse(
+                        store, EPERM, "the directory must be the daemon's and writable by nobody else");
         /* What has no record is erased, and the records of a second provisioner are elsewhere. The lock has a
          * description of its own: workers are given the other, and one that hangs would keep it. */
         lock_fd = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -149,7 +151,8 @@ static int dir_scan(StoreEntry *store, StoreFoundFn found, void *userdata)
                 /* The name alone does not make it ours. */
                 if (fstatat(store->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) ||
                         st.st_uid != geteuid() || st.st_nlink != 1) {
-                        log_warning("Store %s: %s is not a file of ours, ignoring", store->config.name, name);
+                        log_warning(
+                                "Store %s: %s is not a file of ours, ignoring", store->config.name, name);
                         continue;
                 }
                 int fd = openat(store->dir_fd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
@@ -168,8 +171,8 @@ static int dir_create(StoreEntry *store, PoolFile *pool)
         char name[NAME_MAX_POOL];
         int r;
 
-        fd = openat(store->dir_fd, file_name(name, pool->id), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                0600);
+        fd = openat(store->dir_fd, file_name(name, pool->id),
+                O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (fd < 0)
                 return -errno;
         if (ftruncate(fd, (off_t)pool->length) < 0) {
@@ -195,8 +198,9 @@ static void dir_erase(StoreEntry *store, PoolFile *pool)
 
         pool->fd = safe_close(pool->fd);
         if (unlinkat(store->dir_fd, file_name(name, pool->id), 0) < 0 && errno != ENOENT)
-                (void)log_errno(LOG_WARNING, errno, "Store %s: %s was not granted and cannot be removed, ignoring",
-                        store->config.name, name);
+                (void)log_errno(LOG_WARNING, errno,
+                        "Store %s: %s was not granted and cannot be removed, ignoring", store->config.name,
+                        name);
 }
 
 static int dir_get_limit(StoreEntry *store, PoolFile *pool, uint64_t *ret_bytes)

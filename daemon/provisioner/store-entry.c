@@ -132,8 +132,9 @@ void store_entry_describe(const StoreEntry *store, JobStore *ret)
                 .index = store->index,
                 .kind = store->config.kind,
                 .page_size = store->page_size,
-                .flags = (store->available ? JOB_STORE_AVAILABLE : 0U) | (store->keeps ? JOB_STORE_KEEPS : 0U) |
-                        (store->backend->audited ? JOB_STORE_AUDITED : 0U),
+                .flags = (store->available ? JOB_STORE_AVAILABLE : 0U) |
+                         (store->keeps ? JOB_STORE_KEEPS : 0U) |
+                         (store->backend->audited ? JOB_STORE_AUDITED : 0U),
         };
         memcpy(ret->name, store->config.name, sizeof(ret->name));
         memcpy(ret->reason, store->reason, sizeof(ret->reason));

@@ -39,7 +39,8 @@ bool store_name_is_valid(const char *name);
  * Copies the configuration and opens the store; one that cannot be opened is made all the same, unavailable, with its
  * reason (and a line in the log). -EOPNOTSUPP for a kind that we do not know, -EINVAL for a bad name, -ENOMEM.
  */
-int store_entry_new(uint32_t index, const StoreConfig *config, const StoreContext *context, StoreEntry **ret);
+int store_entry_new(
+        uint32_t index, const StoreConfig *config, const StoreContext *context, StoreEntry **ret);
 /* Leaves the pools as they are, and forgets them. NULL-safe, returns NULL. */
 StoreEntry *store_entry_free(StoreEntry *store);
 DEFINE_CLEANUP(StoreEntry, store_entry_free);
@@ -48,7 +49,8 @@ DEFINE_CLEANUP(StoreEntry, store_entry_free);
 int store_entry_configure(StoreEntry *store, const StoreConfig *config, const StoreContext *context);
 
 /* For StoreBackend.open: say why a store is not available. Returns -abs(error). */
-int store_entry_refuse(StoreEntry *store, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int store_entry_refuse(StoreEntry *store, int error, const char *format, ...)
+        __attribute__((format(printf, 3, 4)));
 
 /* Remove a pool from the table and free it. */
 void store_entry_forget(PoolFile *pool);

@@ -49,7 +49,8 @@ static const char *huge_to_string(HugePages huge)
 static bool huge_pages_are_denied(void)
 {
         char text[128] = "";
-        _cleanup_close_ int fd = open("/sys/kernel/mm/transparent_hugepage/shmem_enabled", O_RDONLY | O_CLOEXEC);
+        _cleanup_close_ int fd =
+                open("/sys/kernel/mm/transparent_hugepage/shmem_enabled", O_RDONLY | O_CLOEXEC);
 
         return fd < 0 || read(fd, text, sizeof(text) - 1) <= 0 || strstr(text, "[deny]");
 }
@@ -87,9 +88,9 @@ static int tmpfs_open(StoreEntry *store, const StoreContext *context)
                         return -errno;
                 store->capacity = (uint64_t)info.totalram * info.mem_unit / 100 * store->config.percent;
         }
-        store->page_size = !options->huge || store->config.huge == HUGE_NEVER || huge_pages_are_denied() ?
-                (uint32_t)sysconf(_SC_PAGESIZE) :
-                (uint32_t)JOB_UNIT;
+        store->page_size = !options->huge || store->config.huge == HUGE_NEVER || huge_pages_are_denied()
+                                   ? (uint32_t)sysconf(_SC_PAGESIZE)
+                                   : (uint32_t)JOB_UNIT;
         store->keeps = context->has_fd_keeper;
         free(store->data);
         store->data = TAKE_PTR(options);
@@ -170,8 +171,8 @@ static void tmpfs_erase(StoreEntry *store, PoolFile *pool)
         pool->fd = safe_close(pool->fd);
         r = tmpfs_unmount(store->dir_fd, pool_id_format(name, pool->id));
         if (r < 0)
-                (void)log_errno(LOG_WARNING, r, "Store %s: a pool that was not granted stays mounted, ignoring",
-                        store->config.name);
+                (void)log_errno(LOG_WARNING, r,
+                        "Store %s: a pool that was not granted stays mounted, ignoring", store->config.name);
 }
 
 static int tmpfs_get_limit(StoreEntry *store, PoolFile *pool, uint64_t *ret_bytes)

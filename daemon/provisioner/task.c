@@ -64,10 +64,10 @@ static void task_answer(Task *task, int error)
 /* Those that wait for a pool that hangs or is gone. */
 static void pool_answer_waiting(PoolFile *pool, int error)
 {
-        list_for_each_safe(it, &pool->waiting) {
+        list_for_each_safe (it, &pool->waiting) {
                 Task *task = list_entry(it, Task, pool_link);
-                bool release = task->request.kind == JOB_RELEASE && error == -ENOENT;
-                task_answer(task, release ? 0 : error);
+                task->pool_gone = error == -ENOENT;
+                task_answer(task, task->pool_gone && task->request.kind == JOB_RELEASE ? 0 : error);
                 (void)task_free(task);
         }
         pool->n_waiting = 0;
@@ -80,8 +80,8 @@ static bool task_end(Task *task, int r)
         StoreEntry *store = pool->store;
 
         if (r < 0 && !error_is_ordinary(r))
-                (void)log_errno(LOG_WARNING, r, "Store %s: job %u on pool %016" PRIx64 " failed", store->config.name,
-                        task->request.kind, pool->id);
+                (void)log_errno(LOG_WARNING, r, "Store %s: job %u on pool %016" PRIx64 " failed",
+                        store->config.name, task->request.kind, pool->id);
         task_answer(task, r);
         pool->running = NULL;
         pool->stuck = false;
@@ -122,8 +122,8 @@ static void on_order_done(void *userdata, const WorkResult *result)
 
         task->result = *result;
         if (pool->stuck)
-                log_info("Store %s: the worker that hung on pool %016" PRIx64 " has ended", pool->store->config.name,
-                        pool->id);
+                log_info("Store %s: the worker that hung on pool %016" PRIx64 " has ended",
+                        pool->store->config.name, pool->id);
         if (task_run(task))
                 pool_run_next(pool);
 }
@@ -151,7 +151,8 @@ int task_order(Task *task, WorkOrder *order, uint64_t usec)
 
         order->kind = pool->store->config.kind;
         order->pool = pool->id;
-        r = crew_submit(task->runner->crew, pool->account, order, fds, usec, on_order_done, on_order_late, task);
+        r = crew_submit(
+                task->runner->crew, pool->account, order, fds, usec, on_order_done, on_order_late, task);
         return r < 0 ? r : TASK_PENDING;
 }
 
@@ -190,7 +191,7 @@ void task_begin(TaskRunner *runner, TaskStep step, PoolFile *pool, JobConnection
 
 void task_connection_closed(TaskRunner *runner, JobConnection *connection)
 {
-        list_for_each_safe(it, &runner->tasks) {
+        list_for_each_safe (it, &runner->tasks) {
                 Task *task = list_entry(it, Task, task_link);
                 if (task->connection != connection)
                         continue;
@@ -205,7 +206,7 @@ void task_connection_closed(TaskRunner *runner, JobConnection *connection)
 void task_runner_deinit(TaskRunner *runner)
 {
         runner->crew = crew_free(runner->crew);
-        list_for_each_safe(it, &runner->tasks) {
+        list_for_each_safe (it, &runner->tasks) {
                 Task *task = list_entry(it, Task, task_link);
                 if (task->pool->running == task)
                         task->pool->running = NULL;

@@ -31,7 +31,7 @@ typedef int (*TaskStep)(Task *task);
 struct Task {
         TaskRunner *runner;
         TaskStep step;
-        unsigned stage; /* the verb's: 0 at first */
+        unsigned stage;            /* the verb's: 0 at first */
         JobConnection *connection; /* NULL: nobody waits for the answer, not any more or from the start */
         PoolFile *pool;
         bool pool_gone; /* set by the verb: the pool is to be forgotten */

@@ -251,7 +251,8 @@ int verb_release(Task *task)
         switch (task->stage++) {
         case 0:
                 if (!pool->releasing) {
-                        r = record_set_releasing(task->runner->records_fd, pool->store->config.name, pool->id);
+                        r = record_set_releasing(
+                                task->runner->records_fd, pool->store->config.name, pool->id);
                         if (r < 0)
                                 return r;
                         pool->releasing = true;

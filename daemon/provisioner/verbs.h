@@ -5,8 +5,9 @@
 
 #include "provisioner/task.h"
 
-#define WORK_USEC     (UINT64_C(5) * 1000000) /* that an order may take */
-#define ALLOCATE_USEC (UINT64_C(60) * 1000000) /* a file that no client holds: it takes what the memory takes */
+#define WORK_USEC (UINT64_C(5) * 1000000) /* that an order may take */
+#define ALLOCATE_USEC \
+        (UINT64_C(60) * 1000000) /* a file that no client holds: it takes what the memory takes */
 
 /* The pool is in its store's table, with limit, length and record; when it cannot be made it is forgotten. */
 int verb_create(Task *task);

@@ -28,7 +28,8 @@ static int extend(int fd, uint64_t length)
 static int punch(int fd, const JobRange *ranges, uint32_t n)
 {
         for (uint32_t i = 0; i < n; i++) {
-                off_t from = (off_t)(ranges[i].first * JOB_UNIT), bytes = (off_t)(ranges[i].count * JOB_UNIT);
+                off_t from = (off_t)(ranges[i].first * JOB_UNIT),
+                      bytes = (off_t)(ranges[i].count * JOB_UNIT);
                 while (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, bytes) < 0)
                         if (errno != EINTR)
                                 return -errno;

@@ -9,6 +9,7 @@ import array
 import ctypes
 import errno
 import fcntl
+import gc
 import importlib
 import mmap
 import os
@@ -32,6 +33,9 @@ UNIT = 2 * MIB
 PACKET_MAX = 4096
 EVENTS = ('resized', 'reclaim', 'revoked', 'closing')
 TIMEOUT = 10
+
+libc = ctypes.CDLL(None)
+libc.close_range.argtypes = [ctypes.c_uint, ctypes.c_uint, ctypes.c_int]
 
 
 def _generate():
@@ -269,6 +273,11 @@ class Client:
     def destroy(self, pool, **fields):
         return self.ask('destroy_pool', pool=pool, **fields)
 
+    def drop(self, pool):
+        """Let go of a pool's memory, then of the pool."""
+        self.give_up(pool)
+        return self.destroy(pool)
+
     def resize(self, pool, size):
         return self.ask('resize_pool', pool=pool, size=size)
 
@@ -476,7 +485,7 @@ def _become(uid, gid, groups):
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, which a new identity clears
+    libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, which a new identity clears
 
 
 class Process:
@@ -489,8 +498,9 @@ class Process:
             status = 1
             try:
                 fd = theirs.fileno()
-                os.closerange(3, fd)
-                os.closerange(fd + 1, 1 << 16)
+                libc.close_range(3, fd - 1, 0)
+                libc.close_range(fd + 1, 2 ** 32 - 1, 0)
+                gc.disable()
                 _become(uid, uid if gid is None else gid, groups)
                 _serve(theirs)
                 status = 0

@@ -3,6 +3,8 @@
 
 import ctypes
 import errno
+import faulthandler
+import fcntl
 import mmap
 import os
 import random
@@ -66,10 +68,22 @@ def jobs(provisioner):
         yield j
 
 
+class Closing(set):
+    """Takes the descriptor out of a reply; it is closed after the test, or by close()."""
+
+    def __call__(self, reply):
+        self.add(reply.fd)
+        return reply.fd
+
+    def close(self, fd):
+        self.remove(fd)
+        os.close(fd)
+
+
 @pytest.fixture
 def closing():
-    fds = []
-    yield lambda reply: (fds.append(reply.fd), reply.fd)[1]
+    fds = Closing()
+    yield fds
     for fd in fds:
         os.close(fd)
 
@@ -143,6 +157,7 @@ def test_over_the_limit(kind, jobs, closing):
     if kind == 'tmpfs':
         pid = os.fork()
         if pid == 0:
+            faulthandler.disable()
             memory = mmap.mmap(fd, 8 * UNIT)
             for at in range(0, beyond, PAGE):
                 memory[at] = 1
@@ -165,7 +180,6 @@ def test_over_the_limit(kind, jobs, closing):
 
 def test_own_description(jobs, closing):
     fd = closing(jobs.create(ID, UNIT))
-    import fcntl
     assert fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
     other = closing(jobs.create(ID + 1, UNIT))
     fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND | os.O_NONBLOCK)
@@ -411,10 +425,9 @@ def test_revoke_of_a_client_that_refills(kind, jobs, closing, mode, units):
             assert jobs.pools()[0].flags == RELEASING
             assert jobs.ask(GROW, pool=ID, bytes=100 * UNIT).error == -errno.ESTALE
     if kind == 'dir':
-        os.close(fd)
+        closing.close(fd)
         assert jobs.release(ID, FINAL).error == 0
         assert jobs.pools() == []
-        closing.__closure__[0].cell_contents.remove(fd)
 
 
 def test_revoked_pool_is_emptied_again_and_again(kind, jobs, closing):
@@ -698,6 +711,92 @@ def test_broker_that_dies(kind, jobs, provisioner, closing):
         assert again.pools() == [found]
 
 
+def test_records_that_cannot_be_written(kind, jobs, provisioner, closing):
+    closing(jobs.create(ID, 2 * UNIT))
+    obstacle = provisioner.runtime / 'records/.new'
+    obstacle.mkdir()
+    assert jobs.create(ID + 1, UNIT).error == -errno.EISDIR
+    assert jobs.ask(GROW, pool=ID, bytes=4 * UNIT, length=4 * UNIT).error == -errno.EISDIR
+    if kind == 'dir':
+        assert jobs.shrink(ID, UNIT, [(1, 1)]).error == -errno.EISDIR
+    found, = jobs.pools()
+    assert (found.pool, found.bytes, found.length) == (ID, 2 * UNIT, 2 * UNIT)
+    obstacle.rmdir()
+    closing(jobs.create(ID + 1, UNIT))
+    assert jobs.ask(GROW, pool=ID, bytes=4 * UNIT, length=4 * UNIT).error == 0
+    provisioner.restart()
+    with provisioner.connect() as again:
+        assert [(p.bytes, p.length) for p in again.pools()] == [(4 * UNIT, 4 * UNIT), (UNIT, UNIT)]
+
+
+def test_killed_at_any_time(kind, jobs, provisioner):
+    """What was answered is true after a restart, and nothing is left of what was not."""
+    rng = random.Random(815)
+    pools, next_id = {}, ID  # id: [bytes, length, what an unanswered job may have made of it or None]
+    for _ in range(int(os.environ.get('PMBROKER_TEST_KILLS', 40))):
+        jobs.close()
+        jobs = provisioner.connect()
+        found = {p.pool: p for p in jobs.pools()}
+        for pool, p in found.items():
+            known = pools.get(pool)
+            assert known, 'never asked for'
+            now, maybe = known
+            assert p.flags == RELEASING or (p.bytes, p.length) in (now, maybe)
+            assert p.flags != RELEASING or maybe == 'gone'
+        for pool, (now, maybe) in pools.items():
+            assert pool in found or now is None or maybe == 'gone', 'lost'
+        names = {f'one.{p.pool:016x}' + ('.releasing' if p.flags else '') for p in found.values()}
+        assert {p.name for p in (provisioner.runtime / 'records').iterdir()} - {'.new'} == names
+        wait_until(lambda: files_of(kind, provisioner) == set(found))
+        pools = {pool: ((p.bytes, p.length), 'gone' if p.flags else None) for pool, p in found.items()}
+
+        # Some jobs at once, and in the middle of them the end.
+        asked = {}
+        for pool in rng.sample(sorted(pools), min(len(pools), 6)):
+            (size, length), maybe = pools[pool]
+            if maybe == 'gone' or rng.random() < 0.4:
+                asked[jobs.send(RELEASE, pool=pool, bytes=FINAL)] = pool, 'gone'
+                pools[pool] = (size, length), 'gone'
+            elif rng.random() < 0.6 or size == UNIT:
+                more = size + UNIT, max(length, size + UNIT)
+                asked[jobs.send(GROW, pool=pool, bytes=more[0], length=more[1])] = pool, more
+                pools[pool] = (size, length), more
+            else:
+                less = size - UNIT, length
+                asked[jobs.send(SHRINK, pool=pool, bytes=less[0], tail=struct.pack('=II', 0, 1))] = pool, less
+                pools[pool] = (size, length), less
+        for _ in range(6):
+            next_id += 1
+            size = rng.randrange(1, 4) * UNIT
+            asked[jobs.send(CREATE, pool=next_id, bytes=size, tail=b'x' * rng.randrange(100))] = next_id, (size, size)
+            pools[next_id] = None, (size, size)
+        time.sleep(rng.random() * 0.003)
+        provisioner.kill()
+        while reply := jobs.recv():
+            pool, made = asked[reply.serial]
+            assert reply.error == 0
+            if reply.fd is not None:
+                os.close(reply.fd)
+            pools[pool] = (None, None) if made == 'gone' else (made, None)
+        pools = {pool: state for pool, state in pools.items() if state != (None, None)}
+        provisioner.start(wait=False)
+    with provisioner.connect() as last:
+        for p in last.pools():
+            assert last.release(p.pool).error == 0
+        assert files_of(kind, provisioner) == set()
+
+
+def files_of(kind, provisioner):
+    if kind == 'dir':
+        return {int(p.name[:16], 16) for p in (provisioner.directory / 'pools').iterdir()}
+    found = set()
+    for line in open(f'/proc/{provisioner.process.pid}/mountinfo'):
+        path = line.split()[4]
+        if path.startswith(f'{provisioner.state}/mnt/one/'):
+            found.add(int(path.rsplit('/', 1)[1], 16))
+    return found
+
+
 # ----------------------------------------------------------------------------------------------------- configuration
 
 
@@ -817,10 +916,10 @@ def test_allocate_at_create(tmp_path):
 
 @needs_root
 def test_broker_that_dies_while_memory_is_allocated(tmp_path):
-    with Provisioner(tmp_path, config_for('tmpfs', tmp_path, size='4G', extra='Allocate=create\n')) as p:
+    with Provisioner(tmp_path, config_for('tmpfs', tmp_path, extra='Allocate=create\nHugePages=never\n')) as p:
         with p.connect() as dying:
             dying.send(CREATE, pool=ID, bytes=1 << 30)
-            time.sleep(0.05)
+            time.sleep(0.01)
         with p.connect() as jobs:
             assert jobs.pools() == []
             wait_until(lambda: f'{ID:016x}' not in open(f'/proc/{p.process.pid}/mountinfo').read())

@@ -84,7 +84,7 @@ typedef struct Model {
         uint64_t last_id;
         uint64_t refusals;
         bool lost;
-        bool changes; /* of the configuration, and adoption: what may lead beyond a limit */
+        bool changes; /* of the configuration, adoption, correction: what may lead beyond a limit */
         ModelTenant tenants[N_TENANTS];
         ModelStore stores[N_STORES];
         ModelOwner owners[N_OWNERS];
@@ -716,6 +716,23 @@ static void finish_release(Model *m, ModelPool *pool)
         forget(m, pool);
 }
 
+/* After a restart of the provisioner: what the kernel has is what counts. */
+static void correct(Model *m, ModelPool *pool)
+{
+        uint64_t size = random_size(m, 8), length = random_size(m, 12);
+        bool good = valid(size) && valid(length) && length >= size;
+
+        if (pool->operation != NONE)
+                return;
+        assert_int_equal(broker_correct(m->broker, real(m, pool), size, length), good ? 0 : -EINVAL);
+        if (!good)
+                return;
+        pool->size = size;
+        pool->length = length;
+        if (pool->max < size)
+                pool->max = size;
+}
+
 static void end_operation(Model *m, ModelPool *pool)
 {
         Pool *p = real(m, pool);
@@ -933,7 +950,9 @@ static void step(Model *m)
                 create(m);
                 return;
         }
-        if (what < 45)
+        if (m->changes && one_in(m, 50))
+                correct(m, pool);
+        else if (what < 45)
                 end_operation(m, pool);
         else if (what < 60)
                 grow(m, pool);

@@ -2,6 +2,7 @@
 
 /* Grow, give back, shrink to a target. */
 
+#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -493,6 +494,54 @@ static void test_release_while_shrinking(void **state)
         fixture_deinit(&f);
 }
 
+/* ----------------------------------------------------------------------------------------------- correct */
+
+static void test_correct(void **state)
+{
+        Fixture f;
+
+        (void)state;
+        fixture_init(&f);
+        /* The limits are not asked: this is what there is. */
+        f.tenant.bytes_max = UNITS(1);
+        f.store.available = false;
+        apply(&f);
+        assert_int_equal(broker_correct(f.broker, f.pool, UNITS(6), UNITS(7)), 0);
+        check_pool(&f, POOL_READY, UNITS(6), UNITS(6), UNITS(7));
+        assert_int_equal(broker_correct(f.broker, f.pool, UNITS(2), UNITS(7)), 0);
+        check_pool(&f, POOL_READY, UNITS(2), UNITS(2), UNITS(7));
+        assert_int_equal(f.pool->max, UNITS(16));
+        assert_int_equal(broker_correct(f.broker, f.pool, UNITS(17), UNITS(17)), 0);
+        check_pool(&f, POOL_READY, UNITS(17), UNITS(17), UNITS(17));
+        assert_int_equal(f.pool->max, UNITS(17));
+
+        assert_int_equal(broker_correct(f.broker, f.pool, UNITS(5), UNITS(4)), -EINVAL);
+        assert_int_equal(broker_correct(f.broker, f.pool, 0, UNITS(4)), -EINVAL);
+        assert_int_equal(broker_correct(f.broker, f.pool, UNITS(1) - 1, UNITS(4)), -EINVAL);
+        assert_int_equal(broker_correct(f.broker, f.pool, UNITS(1), UNITS(4) + 1), -EINVAL);
+        assert_int_equal(broker_correct(f.broker, f.pool, UINT64_MAX, UINT64_MAX), -EINVAL);
+        check_pool(&f, POOL_READY, UNITS(17), UNITS(17), UNITS(17));
+        fixture_deinit(&f);
+}
+
+static void test_correct_keeps_the_state(void **state)
+{
+        Fixture f;
+
+        (void)state;
+        fixture_init(&f);
+        assert_int_equal(target(&f, UNITS(2)), RESULT_OK);
+        assert_int_equal(broker_correct(f.broker, f.pool, UNITS(1), UNITS(4)), 0);
+        assert_int_equal(f.pool->target, UNITS(2));
+        check_pool(&f, POOL_RESIZING, UNITS(1), UNITS(1), UNITS(4));
+        assert_true(broker_begin_release(f.broker, f.pool));
+        assert_int_equal(broker_correct(f.broker, f.pool, UNITS(3), UNITS(4)), 0);
+        check_pool(&f, POOL_RELEASING, UNITS(3), UNITS(3), UNITS(4));
+        broker_finish_release(f.broker, f.pool);
+        assert_int_equal(broker_figures(f.broker).bytes, 0);
+        fixture_deinit(&f);
+}
+
 /* ------------------------------------------------------------------------------------------------ misuse */
 
 static void commit_grow_idle(Fixture *f)
@@ -513,6 +562,12 @@ static void commit_shrink_idle(Fixture *f)
 static void abort_shrink_idle(Fixture *f)
 {
         broker_abort_shrink(f->broker, f->pool);
+}
+
+static void correct_while_growing(Fixture *f)
+{
+        (void)grow(f, UNITS(5));
+        (void)broker_correct(f->broker, f->pool, UNITS(5), UNITS(5));
 }
 
 static void grow_ends_as_shrink(Fixture *f)
@@ -581,6 +636,7 @@ static void test_misuse(void **state)
         assert_true(aborts(abort_grow_idle));
         assert_true(aborts(commit_shrink_idle));
         assert_true(aborts(abort_shrink_idle));
+        assert_true(aborts(correct_while_growing));
         assert_true(aborts(grow_ends_as_shrink));
         assert_true(aborts(shrink_ends_as_grow));
         assert_true(aborts(grow_ends_as_create));
@@ -607,6 +663,8 @@ int main(void)
                 cmocka_unit_test(test_busy),
                 cmocka_unit_test(test_release_while_growing),
                 cmocka_unit_test(test_release_while_shrinking),
+                cmocka_unit_test(test_correct),
+                cmocka_unit_test(test_correct_keeps_the_state),
                 cmocka_unit_test(test_misuse),
         };
 

@@ -380,6 +380,44 @@ static void test_forced_knows_no_limit(void **state)
         fixture_free(&f);
 }
 
+static void test_what_exists_is_charged(void **state)
+{
+        Fixture f = fixture_new();
+        Charge a = charged(&f, 300), b = charged(&f, 100);
+
+        (void)state;
+        f.tenant->config.bytes_max = 10;
+        f.tenant->config.pool_bytes_max = 10;
+        f.store.info.available = false;
+        assert_int_equal(charge_set_forced(&a, 5000), 0);
+        assert_int_equal(a.bytes, 5000);
+        assert_int_equal(a.share->bytes, 5100);
+        assert_int_equal(f.tenant->bytes, 5100);
+        assert_int_equal(f.store.charged, 5100);
+        assert_int_equal(f.tenant->n_pools, 2);
+        assert_int_equal(charge_set_forced(&a, 5000), 0);
+        assert_int_equal(f.tenant->bytes, 5100);
+        assert_int_equal(charge_set_forced(&a, 7), 0);
+        assert_int_equal(a.bytes, 7);
+        assert_int_equal(a.share->bytes, 107);
+        assert_int_equal(f.tenant->bytes, 107);
+        assert_int_equal(f.store.charged, 107);
+
+        assert_int_equal(charge_set_forced(&a, UINT64_MAX - 100), 0);
+        assert_int_equal(f.tenant->bytes, UINT64_MAX);
+        assert_int_equal(charge_set_forced(&b, 101), -EOVERFLOW);
+        assert_int_equal(charge_set_forced(&a, UINT64_MAX), -EOVERFLOW);
+        assert_int_equal(a.bytes, UINT64_MAX - 100);
+        assert_int_equal(b.bytes, 100);
+        assert_int_equal(f.tenant->bytes, UINT64_MAX);
+        charge_release(&a);
+        f.store.charged = UINT64_MAX;
+        assert_int_equal(charge_set_forced(&b, 101), -EOVERFLOW);
+        f.store.charged = 100;
+        charge_release(&b);
+        fixture_free(&f);
+}
+
 static void test_no_number_wraps(void **state)
 {
         Fixture f = fixture_new();
@@ -455,6 +493,7 @@ int main(void)
                 cmocka_unit_test(test_grow_and_shrink),
                 cmocka_unit_test(test_grow_within_a_share),
                 cmocka_unit_test(test_forced_knows_no_limit),
+                cmocka_unit_test(test_what_exists_is_charged),
                 cmocka_unit_test(test_no_number_wraps),
                 cmocka_unit_test(test_tenants_share_a_store),
         };

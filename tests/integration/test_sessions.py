@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How many sessions, and how many requests a second: per user, in all, and what is kept for administrators."""
+
+import time
+
+import pytest
+
+from daemon import ADMIN_GROUP, ALICE, BOB, CAROL, broker, needs_root, store, wait_for
+from pmbproto import MIB, UNIT, Closed, Refused, pb
+
+pytestmark = needs_root
+
+
+def is_turned_away(client, limit, used):
+    """One Error that says why, then the end."""
+    packets = client.rest()
+    assert [p.error.code for p in packets] == [pb.SESSION_LIMIT]
+    e = packets[0].error
+    assert (e.errno_value, e.asked, e.limit, e.used) == (87, 1, limit, used)  # EUSERS
+
+
+def connect(process, daemon):
+    """A session that has not said Hello: it counts already."""
+    return process.connect(daemon.socket, hello=False)
+
+
+# ------------------------------------------------------------------------------------------------------- sessions
+
+def test_sessions_per_user(start):
+    daemon = start(broker(SessionsPerUser=3), store('main', 'dir'))
+    process, other = daemon.process(ALICE), daemon.process(ALICE)
+    sessions = [connect(process, daemon), connect(process, daemon), connect(other, daemon)]
+    is_turned_away(connect(process, daemon), 3, 3)
+    is_turned_away(connect(other, daemon), 3, 3)
+    assert daemon.user(BOB).status().pid > 0  # another user is not concerned
+    sessions[0].close()
+    wait_for(lambda: daemon.status().sessions == 4)  # two of Alice, Bob, ours
+    connect(process, daemon).ask('hello', major=1)
+    is_turned_away(connect(process, daemon), 3, 3)
+
+
+def test_who_is_turned_away_loses_nothing(start):
+    daemon = start(broker(SessionsPerUser=1), store('main', 'dir'))
+    process = daemon.process(ALICE)
+    user = process.connect(daemon.socket)
+    pool = user.create(4 * MIB).pool
+    for _ in range(20):
+        is_turned_away(connect(process, daemon), 1, 1)
+    user.fill(pool, 1)
+    assert user.is_filled(pool, 1) and user.pool(pool).size == 4 * MIB
+
+
+def test_sessions_in_all_and_those_for_administrators(start):
+    daemon = start(broker(SessionsMax=6, SessionsReserved=2, AdminGroup=ADMIN_GROUP), store('main', 'dir'))
+    users = [daemon.process(uid) for uid in (ALICE, BOB, CAROL)]
+    assert daemon.status().sessions_max == 6
+    sessions = [connect(user, daemon) for user in users]  # with ours: four
+    is_turned_away(connect(users[0], daemon), 4, 4)
+    admins = [daemon.process(BOB, groups=[ADMIN_GROUP]) for _ in range(3)]
+    for admin in admins[:2]:
+        assert admin.connect(daemon.socket).hello().admin
+    is_turned_away(connect(admins[2], daemon), 6, 6)
+    sessions[0].close()
+    wait_for(lambda: daemon.status().sessions == 5)
+    is_turned_away(connect(users[0], daemon), 4, 5)  # what administrators have over their own share counts
+    assert admins[2].connect(daemon.socket).hello().admin
+
+
+def test_no_limit_per_user_for_administrators(start):
+    daemon = start(broker(SessionsPerUser=1, AdminGroup=ADMIN_GROUP), store('main', 'dir'))
+    admin = daemon.process(ALICE, groups=[ADMIN_GROUP])
+    for _ in range(5):
+        assert admin.connect(daemon.socket).hello().admin
+
+
+def test_sessions_that_never_spoke_are_counted_back(start):
+    daemon = start(broker(SessionsPerUser=3, HelloTimeoutSec='1s'), store('main', 'dir'))
+    process = daemon.process(ALICE)
+    silent = [connect(process, daemon) for _ in range(3)]
+    is_turned_away(connect(process, daemon), 3, 3)
+    for session in silent:
+        assert session.rest() == []
+    assert process.connect(daemon.socket).status().pid > 0
+
+
+def test_a_user_with_all_its_sessions_holds_up_nobody(start):
+    daemon = start(broker(SessionsPerUser=200), store('main', 'dir'))
+    process = daemon.process(ALICE)
+    for _ in range(200):
+        connect(process, daemon)
+    begin = time.monotonic()
+    pool = daemon.user(BOB).create(UNIT).pool
+    assert pool and time.monotonic() - begin < 0.5
+
+
+# ----------------------------------------------------------------------------------------------------------- rate
+
+@pytest.fixture
+def slow(start):
+    """Ten at once, then five a second."""
+    return start(broker(RequestsPerSecond=5, RequestsBurst=10, AdminGroup=ADMIN_GROUP), store('main', 'dir'))
+
+
+def burst(user, n):
+    """How many of n changing requests sent at once are not refused by RATE."""
+    serials = [user.send('destroy_pool', pool=1) for _ in range(n)]
+    passed = 0
+    for serial in serials:
+        try:
+            user.answer(serial)
+            passed += 1
+        except Refused as e:
+            assert (e.code, e.limit, e.errno) == ('RATE', 5, 11)
+    return passed
+
+
+def test_burst_then_so_many_a_second(slow):
+    user = slow.user(ALICE)
+    begin = time.monotonic()
+    assert burst(user, 30) == 10
+    assert time.monotonic() - begin < 0.19, 'too slow a machine for this test'
+    time.sleep(1 - (time.monotonic() - begin))
+    assert burst(user, 30) in (5, 6)
+    time.sleep(2.5)
+    assert burst(user, 30) == 10 or burst(user, 30) == 0  # never more than a burst is saved up
+
+
+@pytest.mark.parametrize('body', ['create_pool', 'destroy_pool', 'resize_pool', 'give_back'])
+def test_every_change_counts(slow, refused, body):
+    user = slow.user(ALICE)
+    assert burst(user, 10) == 10
+    with refused('RATE', limit=5, errno=11):
+        user.ask(body)
+
+
+@pytest.mark.parametrize('body', ['get_status', 'list_pools', 'resume_pools'])
+def test_questions_do_not_count(slow, body):
+    user = slow.user(ALICE)
+    burst(user, 15)
+    for _ in range(30):
+        user.ask(body)
+
+
+def test_rate_is_of_the_user_not_of_the_session(slow, refused):
+    first, second = slow.user(ALICE), slow.user(ALICE)
+    assert burst(first, 6) == 6
+    assert burst(second, 10) == 4
+    again = first.process.connect(slow.socket)
+    with refused('RATE'):
+        again.create(UNIT)
+    assert burst(slow.user(BOB), 10) == 10
+
+
+def test_rate_is_not_forgotten_with_the_last_session(slow):
+    user = slow.user(ALICE)
+    assert burst(user, 12) == 10
+    user.close()
+    slow.user(BOB)
+    assert burst(user.process.connect(slow.socket), 10) <= 2
+
+
+def test_refused_requests_change_nothing(slow, refused):
+    user = slow.user(ALICE)
+    burst(user, 10)
+    with refused('RATE'):
+        user.create(UNIT)
+    assert slow.status().pools == 0
+
+
+def test_administrators_are_not_paced(slow):
+    admin = slow.user(ALICE, groups=[ADMIN_GROUP])
+    assert burst(admin, 50) == 50
+
+
+def test_malformed_sessions_do_not_use_up_a_user_s_sessions(start):
+    daemon = start(broker(SessionsPerUser=2), store('main', 'dir'))
+    process = daemon.process(ALICE)
+    for _ in range(20):
+        session = connect(process, daemon)
+        session.send_raw(b'\xff')
+        assert len(session.rest()) == 1
+    user = process.connect(daemon.socket)
+    assert user.status().pid > 0
+    user.close()
+    try:
+        user = process.connect(daemon.socket)
+    except (Closed, OSError):
+        raise AssertionError('sessions are not counted back') from None
