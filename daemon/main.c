@@ -113,6 +113,7 @@ static int parse_argv(int argc, char **argv)
                 {0},
         };
         Mode mode = MODE_NONE;
+        int level;
         int c;
 
         while ((c = getopt_long(argc, argv, "hV", options, NULL)) >= 0) {
@@ -151,8 +152,9 @@ static int parse_argv(int argc, char **argv)
                                 return usage_error("--admin-uid takes a number", optarg) + 1;
                         break;
                 case OPT_LOG_LEVEL:
-                        if (log_level_from_string(optarg) < 0)
+                        if (log_level_from_string(optarg, &level) < 0)
                                 return usage_error("no such log level", optarg) + 1;
+                        log_set_level(level);
                         arg_log_level = optarg;
                         break;
                 case 'h':
@@ -449,8 +451,6 @@ int main(int argc, char **argv)
 
         if (r > 0)
                 return r - 1;
-        if (arg_log_level)
-                log_set_level(log_level_from_string(arg_log_level));
 
         switch (arg_mode) {
         case MODE_BROKER:
