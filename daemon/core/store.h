@@ -34,7 +34,7 @@ typedef struct StoreInfo {
         uint64_t capacity; /* bytes */
         uint32_t page_size;
         uint32_t index; /* the provisioner's number for it */
-        char reason[96];
+        char reason[160];
 } StoreInfo;
 
 /* StoreInfo.index of a store that the provisioner does not serve any more: its old number may be

@@ -189,11 +189,12 @@ void job_reply(JobConnection *connection, JobReply *reply, const void *tail, siz
         connection_watch(connection);
 }
 
-void jobserver_broadcast(JobServer *server, JobReply *event)
+void jobserver_broadcast(JobServer *server, JobReply *event, const void *tail, size_t tail_size)
 {
         event->version = JOB_VERSION;
         list_for_each (it, &server->connections)
-                connection_send(list_entry(it, JobConnection, connection_link), event, NULL, 0, -EBADF);
+                connection_send(
+                        list_entry(it, JobConnection, connection_link), event, tail, tail_size, -EBADF);
 }
 
 /* -------------------------------------------------------------------------------------------------- jobs */
@@ -208,6 +209,10 @@ static bool tail_of(uint32_t kind, uint32_t *ret_max, size_t *ret_size)
         case JOB_POOLS:
         case JOB_GROW:
         case JOB_RELEASE:
+        case JOB_REGIONS:
+        case JOB_PLAN:
+        case JOB_APPLY:
+        case JOB_DEPROVISION:
                 return true;
         case JOB_CREATE:
                 *ret_max = JOB_RECORD_MAX;

@@ -40,4 +40,4 @@ DEFINE_CLEANUP(JobServer, jobserver_free);
 /* Answer a job: version is filled in. `fd` (-EBADF: none) is taken over. */
 void job_reply(JobConnection *connection, JobReply *reply, const void *tail, size_t tail_size, int fd);
 /* Tell every connection. */
-void jobserver_broadcast(JobServer *server, JobReply *event);
+void jobserver_broadcast(JobServer *server, JobReply *event, const void *tail, size_t tail_size);

@@ -12,6 +12,7 @@
  */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -24,6 +25,7 @@
 #include "provisioner/provisioner.h"
 #include "provisioner/record.h"
 #include "provisioner/adopt.h"
+#include "provisioner/prepare.h"
 #include "provisioner/store-list.h"
 #include "provisioner/task.h"
 #include "provisioner/verbs.h"
@@ -39,6 +41,7 @@ struct Provisioner {
         TaskRunner runner;
         StoreList list;
         int ns_fd;
+        int runtime_fd;
         uint64_t pools_max;
 };
 
@@ -138,6 +141,58 @@ static int job_create(Provisioner *p, StoreEntry *store, JobConnection *connecti
         return 0;
 }
 
+/* -EBUSY: it holds pools, and may not wait for them to go. */
+static int job_deprovision(
+        Provisioner *p, StoreEntry *store, JobConnection *connection, const JobRequest *request)
+{
+        JobReply event = {.kind = JOB_EVENT_STORES};
+        bool was_available = store->available;
+        int r;
+
+        if (store->pools.n > 0 && request->length == 0) {
+                JobReply reply = {
+                        .kind = request->kind,
+                        .serial = request->serial,
+                        .store = request->store,
+                        .bytes = store->pools.n,
+                        .error = -EBUSY,
+                };
+                job_reply(connection, &reply, NULL, 0, -EBADF);
+                return 0;
+        }
+        store->available = false; /* takes no new pools */
+        r = preparer_start(p->list.context.preparer, store, PREPARE_DEPROVISION, connection, request);
+        if (r < 0) {
+                store->available = was_available;
+                return r;
+        }
+        (void)store_entry_refuse(store, ENOENT, "deprovisioning");
+        jobserver_broadcast(p->server, &event, NULL, 0);
+        return 0;
+}
+
+static int job_prepare(
+        Provisioner *p, StoreEntry *store, JobConnection *connection, const JobRequest *request)
+{
+        Preparer *preparer = p->list.context.preparer;
+
+        if (!preparer)
+                return -EPERM;
+        if (request->kind == JOB_REGIONS)
+                return preparer_start(preparer, NULL, PREPARE_REGIONS, connection, request);
+        if (store->config.kind != JOB_STORE_FSDAX)
+                return -EOPNOTSUPP;
+        switch (request->kind) {
+        case JOB_PLAN:
+                return preparer_start(preparer, store, PREPARE_PLAN, connection, request);
+        case JOB_APPLY:
+                store->deprovisioned = false;
+                return preparer_start(preparer, store, PREPARE_APPLY, connection, request);
+        default:
+                return job_deprovision(p, store, connection, request);
+        }
+}
+
 static bool size_is_valid(uint64_t bytes)
 {
         return bytes > 0 && bytes <= JOB_BYTES_MAX && bytes % JOB_UNIT == 0;
@@ -164,6 +219,8 @@ static int dispatch(Provisioner *p, JobConnection *connection, const JobRequest 
                 job_stores(p, connection, request);
                 return 0;
         }
+        if (request->kind == JOB_REGIONS)
+                return job_prepare(p, NULL, connection, request);
 
         StoreEntry *store = store_list_get(&p->list, request->store);
         if (!store || !numbers_are_valid(request))
@@ -177,6 +234,10 @@ static int dispatch(Provisioner *p, JobConnection *connection, const JobRequest 
                 return 0;
         case JOB_CREATE:
                 return job_create(p, store, connection, request, tail);
+        case JOB_PLAN:
+        case JOB_APPLY:
+        case JOB_DEPROVISION:
+                return job_prepare(p, store, connection, request);
         }
 
         PoolFile *pool = pool_table_find(&store->pools, request->pool);
@@ -209,6 +270,8 @@ static void on_closed(void *userdata, JobConnection *connection)
         Provisioner *p = userdata;
 
         task_connection_closed(&p->runner, connection);
+        if (p->list.context.preparer)
+                preparer_connection_closed(p->list.context.preparer, connection);
 }
 
 static void on_finding(void *userdata, const PoolFile *pool, uint64_t used)
@@ -223,7 +286,35 @@ static void on_finding(void *userdata, const PoolFile *pool, uint64_t used)
                 .store = pool->store->index,
         };
 
-        jobserver_broadcast(p->server, &event);
+        jobserver_broadcast(p->server, &event, NULL, 0);
+}
+
+static void on_progress(void *userdata, StoreEntry *store)
+{
+        Provisioner *p = userdata;
+        JobReply event = {.kind = JOB_EVENT_REASON, .store = store->index, .n = 1};
+        JobStore row;
+
+        store_entry_describe(store, &row);
+        jobserver_broadcast(p->server, &event, &row, sizeof(row));
+}
+
+static void on_prepared(void *userdata, StoreEntry *store, PrepareTask task, int error)
+{
+        Provisioner *p = userdata;
+        JobReply event = {.kind = JOB_EVENT_STORES};
+
+        char reason[JOB_REASON_MAX];
+
+        memcpy(reason, store->reason, sizeof(reason));
+        if (task == PREPARE_DEPROVISION)
+                store->deprovisioned = true;
+        /* What could not be unmounted is served on. */
+        if (task == PREPARE_DEPROVISION || error >= 0)
+                (void)store_list_reopen(&p->list, &p->runner, store);
+        if (task == PREPARE_DEPROVISION && error < 0 && !store->available)
+                memcpy(store->reason, reason, sizeof(reason));
+        jobserver_broadcast(p->server, &event, NULL, 0);
 }
 
 /* ------------------------------------------------------------------------------------------------------------ life */
@@ -266,7 +357,7 @@ int provisioner_new(const ProvisionerOptions *options, Provisioner **ret)
 
         if (!p)
                 return -ENOMEM;
-        p->ns_fd = p->list.context.mnt_fd = p->runner.records_fd = -EBADF;
+        p->ns_fd = p->runtime_fd = p->list.context.mnt_fd = p->runner.records_fd = -EBADF;
         p->list.context.has_fd_keeper = options->has_fd_keeper;
         list_init(&p->runner.tasks);
 
@@ -286,15 +377,25 @@ int provisioner_new(const ProvisionerOptions *options, Provisioner **ret)
         r = crew_new(options->event, work_carry_out, &p->runner.crew);
         if (r < 0)
                 return r;
+        p->runtime_fd = open(options->runtime_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (p->runtime_fd < 0)
+                return -errno;
+        r = jobserver_new(options->event, TAKE_FD(listen_fd), options->broker_uid, &handler, p, &p->server);
+        if (r < 0)
+                return r;
+        if (p->list.context.mnt_fd >= 0) {
+                r = preparer_new(options->event, p->runtime_fd, p->list.context.mnt_fd,
+                        &(PreparerHooks){.progress = on_progress, .done = on_prepared, .userdata = p},
+                        &p->list.context.preparer);
+                if (r < 0)
+                        return r;
+        }
         for (uint32_t i = 0; i < options->n_stores; i++) {
                 r = store_list_add(&p->list, &p->runner, &options->stores[i]);
                 if (r < 0)
                         return r;
         }
         r = audit_new(options->event, &p->runner, p->list.stores, on_finding, p, &p->audit);
-        if (r < 0)
-                return r;
-        r = jobserver_new(options->event, TAKE_FD(listen_fd), options->broker_uid, &handler, p, &p->server);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(p);
@@ -307,10 +408,12 @@ Provisioner *provisioner_free(Provisioner *p)
                 return NULL;
         (void)jobserver_free(p->server);
         (void)audit_free(p->audit);
+        p->list.context.preparer = preparer_free(p->list.context.preparer);
         task_runner_deinit(&p->runner);
         store_list_deinit(&p->list);
         safe_close(p->list.context.mnt_fd);
         safe_close(p->ns_fd);
+        safe_close(p->runtime_fd);
         free(p);
         return NULL;
 }
@@ -323,7 +426,7 @@ int provisioner_reload(Provisioner *p, const StoreConfig *stores, uint32_t n_sto
         r = store_list_reload(&p->list, &p->runner, stores, n_stores, ret_store);
         if (r == -EBUSY)
                 return r;
-        jobserver_broadcast(p->server, &event);
+        jobserver_broadcast(p->server, &event, NULL, 0);
         return r;
 }
 

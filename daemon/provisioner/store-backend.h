@@ -34,6 +34,8 @@ typedef struct StoreBackend {
          * configuration and after a failure: what is open stays open, since orders may be under way. */
         int (*open)(StoreEntry *store, const StoreContext *context);
         void (*close)(StoreEntry *store); /* also when it was not or only half opened */
+        /* It is not configured any more, and without pools: undo what outlives close(). May be NULL. */
+        void (*leave)(StoreEntry *store, const StoreContext *context);
 
         /* Find what there is. Stops at an error of the callback and returns it. */
         int (*scan)(StoreEntry *store, StoreFoundFn found, void *userdata);
@@ -56,5 +58,6 @@ typedef struct StoreBackend {
 
 extern const StoreBackend store_tmpfs;
 extern const StoreBackend store_dir;
+extern const StoreBackend store_fsdax;
 
 const StoreBackend *store_backend(JobStoreKind kind); /* NULL: not known */
