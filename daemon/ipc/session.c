@@ -43,6 +43,7 @@ struct SessionResult {
         uint8_t data[];
 };
 
+static int send_queued(Session *s);
 static void flush(Session *s);
 
 /* ------------------------------------------------------------------------------------------- life, state */
@@ -84,7 +85,7 @@ void session_close(Session *s)
 {
         if (s->closing)
                 return;
-        flush(s);
+        (void)send_queued(s); /* whether it can be sent or not, the session ends */
         s->closing = true;
         s->io = sd_event_source_disable_unref(s->io);
         s->hello_timer = sd_event_source_disable_unref(s->hello_timer);
@@ -198,22 +199,31 @@ static int try_send(Session *s, const void *data, size_t size, int fd)
         return r;
 }
 
-static void flush(Session *s)
+/* 0: all sent, -EAGAIN: some wait */
+static int send_queued(Session *s)
 {
-        if (s->closing)
-                return;
         while (!list_is_empty(&s->outputs)) {
                 SessionOutput *o = list_first(&s->outputs, SessionOutput, link);
                 int r = try_send(s, o->data, o->size, o->fd);
 
-                if (r == -EAGAIN)
-                        break;
-                if (r < 0) {
-                        session_close(s);
-                        return;
-                }
+                if (r < 0)
+                        return r;
                 s->output_bytes -= o->size;
                 free_output(o);
+        }
+        return 0;
+}
+
+static void flush(Session *s)
+{
+        int r;
+
+        if (s->closing)
+                return;
+        r = send_queued(s);
+        if (r < 0 && r != -EAGAIN) {
+                session_close(s);
+                return;
         }
         if (list_is_empty(&s->outputs))
                 s->unread_timer = sd_event_source_disable_unref(s->unread_timer);

@@ -83,6 +83,7 @@ class Daemon:
         self.log = self.dir / 'stderr'
         self.config = self.dir / 'pmbrokerd.conf'
         self.may_crash = False
+        self.said = []
         self.processes = []
         self._admin = None
         self.configure(*sections)
@@ -150,12 +151,18 @@ class Daemon:
         places = [self.state] + sorted(self.dir.glob('store-*'))
         return [str(p.relative_to(self.dir)) for place in places for p in sorted(place.rglob('*'))]
 
+    def log_lines(self):
+        """What the daemon has said; still there when the directory is not."""
+        if self.log.exists():
+            self.said = self.log.read_text(errors='replace').splitlines()
+        return self.said
+
     def errors(self):
         """Lines of the log that no test may cause."""
         pattern = r'Assertion|Sanitizer|runtime error'
         if not self.may_crash:
             pattern += r'|was killed by signal|exited with status'
-        return [line for line in self.log.read_text().splitlines() if re.search(pattern, line)]
+        return [line for line in self.log_lines() if re.search(pattern, line)]
 
     def dismiss(self):
         """End all users; then every pool must be gone."""
@@ -190,6 +197,7 @@ class Daemon:
             self.supervisor.wait()
             for pid in processes_of(str(self.dir)):
                 os.kill(pid, signal.SIGKILL)
+        self.log_lines()
         shutil.rmtree(self.dir, ignore_errors=True)
 
     # users

@@ -185,6 +185,7 @@ def test_revoke_reaches_an_owner_that_was_away(daemon):
     process = daemon.process(ALICE)
     old = process.connect(daemon.socket)
     pool = old.create(8 * MIB).pool
+    old.fill(pool, 1)
     old.close()
     daemon.admin.revoke(pool)
     user = process.reconnect(daemon.socket, old)

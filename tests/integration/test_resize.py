@@ -51,7 +51,7 @@ def test_give_back_keeps_the_other_units(daemon):
     for first, count in (0, 1), (3, 2), (6, 2):
         assert user.is_filled(pool, 1, first, count)
     for unit in 1, 2, 5:
-        assert user.read(pool, unit * UNIT, UNIT) == bytes(UNIT)
+        assert user.pread(pool, unit * UNIT, UNIT) == bytes(UNIT)
     row = user.pool(pool)
     assert (row.size, row.length, row.used, row.state) == (10 * MIB, 16 * MIB, 10 * MIB, pb.STATE_READY)
     assert charged(daemon) == 10 * MIB
