@@ -77,7 +77,7 @@ struct Connection {
         char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
         const ConnectionHandler *handler;
         void *userdata;
-        uint64_t timeout_usec;
+        _Atomic uint64_t timeout_usec; /* CALL_TIMEOUT_USEC */
 
         pthread_mutex_t lock;
         pthread_cond_t restored; /* or not: look again */

@@ -177,23 +177,30 @@ static bool fd_may_be_sent(Session *s)
         return true;
 }
 
+/* Look again in a moment; meanwhile EPOLLOUT, which would say yes at once, is not asked for. */
+static int wait_for_fd(Session *s)
+{
+        int r;
+
+        if (!s->fd_timer) {
+                r = sd_event_add_time_relative(s->server->event, &s->fd_timer, CLOCK_MONOTONIC, FD_POLL_USEC,
+                        FD_POLL_USEC / 4, on_fd_timer, s);
+                if (r < 0)
+                        return r;
+        }
+        return -EAGAIN;
+}
+
 /* 0: sent, -EAGAIN: later */
 static int try_send(Session *s, const void *data, size_t size, int fd)
 {
         int r;
 
-        if (fd >= 0 && !fd_may_be_sent(s)) {
-                if (!s->fd_timer) {
-                        r = sd_event_add_time_relative(s->server->event, &s->fd_timer, CLOCK_MONOTONIC,
-                                FD_POLL_USEC, FD_POLL_USEC / 4, on_fd_timer, s);
-                        if (r < 0)
-                                return r;
-                }
-                return -EAGAIN;
-        }
+        if (fd >= 0 && !fd_may_be_sent(s))
+                return wait_for_fd(s);
         r = wire_send(s->fd, data, size, fd);
-        if (r == -ETOOMANYREFS) /* the user's other processes hold too many unread descriptors */
-                r = -EAGAIN;
+        if (r == -ETOOMANYREFS) /* too many unread descriptors, of other sessions of ours */
+                return wait_for_fd(s);
         if (r == 0 && fd >= 0)
                 s->fd_unread = true;
         return r;

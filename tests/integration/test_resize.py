@@ -287,5 +287,5 @@ def test_administrators_sizes_are_checked_too(daemon, refused, size):
 
 def test_administrator_cannot_give_back_for_the_owner(daemon, refused):
     pool = daemon.user(ALICE).create(4 * MIB).pool
-    with refused('NOT_FOUND'):
+    with refused('DENIED'):
         daemon.admin.give_back(pool, (0, 1))
