@@ -87,7 +87,8 @@ struct Connection {
         bool watched;   /* the socket is in there */
         bool reading;   /* somebody reads from fd without the lock */
         bool restoring; /* somebody connects without the lock */
-        bool dead;      /* in a child, or closed */
+        bool kicked;    /* there is something to do that no packet will tell of */
+        bool dead;      /* in a child */
         List calls;     /* sent, unanswered */
         uint64_t serial;
         uint64_t request_id;

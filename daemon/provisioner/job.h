@@ -12,6 +12,11 @@
  * The packets are the structures below, in host byte order, without padding; the tail of a packet is an array whose
  * type follows from the kind and whose length is `n`. Every job is answered once, with its serial; jobs on different
  * pools may be answered out of order, jobs on one pool are carried out one after the other. Events carry serial 0.
+ *
+ * A connection that ends takes its jobs with it: what has not begun is never begun, and of what has begun nothing takes
+ * effect later that is charged for, so that JOB_POOLS on the next connection tells how things are. Only a release goes
+ * on. A job that hangs on an inode that its client holds is answered by -ETIMEDOUT after 5 s; until it ends, other jobs
+ * on that pool are answered so at once.
  */
 
 #include <stdint.h>
@@ -30,24 +35,34 @@
 #define JOB_UNIT (UINT64_C(2) << 20) /* bytes: every size and length is a multiple */
 
 typedef enum JobKind {
-        JOB_STORES = 1, /* reply: JobStore[n] */
-        JOB_POOLS =
-                2, /* what exists in `store`, ascending by id, above `pool`; reply: JobPool[n], fewer than
-                            JOB_POOLS_MAX when that was all */
-        JOB_CREATE =
-                3, /* `pool` of `bytes` in `store`; tail: record bytes[n]; reply: bytes, length, used + one fd */
-        JOB_GROW = 4, /* to `bytes`, the file to at least `length`; reply as CREATE without fd */
-        JOB_SHRINK =
-                5, /* drop the units of the tail JobRange[n], then limit to `bytes`; reply likewise. -EBUSY when
-                            the client uses more than it said: what was dropped stays dropped, the limit stays */
-        JOB_RELEASE =
-                6, /* free everything; reply 0 when the memory is back, -ETIMEDOUT when it is not yet (to be
-                            asked again); a pool that does not exist is a success. `bytes` is a JobReleaseHow.
-                            Nothing but JOB_RELEASE and JOB_USAGE is done with the pool from now on (-ESTALE) */
-        JOB_USAGE = 7, /* tail: uint64_t ids[n] of `store`; reply: JobUsage[n] of those that exist */
+        /* Reply: JobStore[n]. */
+        JOB_STORES = 1,
+        /* What exists in `store`, ascending by id, above `pool`. Reply: JobPool[n], fewer than JOB_POOLS_MAX when that
+         * was all. */
+        JOB_POOLS = 2,
+        /* `pool` of `bytes` in `store`, the file of `length` if that is more. Tail: record bytes[n]. Reply: bytes,
+         * length, used + one fd. */
+        JOB_CREATE = 3,
+        /* To `bytes`, the file to at least `length`. Reply as CREATE without fd. A failure changes nothing that is
+         * charged for, but when memory ran out while it was allocated (Allocate=create): then `bytes` of the reply is
+         * the limit in force. */
+        JOB_GROW = 4,
+        /* Drop the units of the tail JobRange[n], ascending, then limit to `bytes`. Reply likewise. -EBUSY when the
+         * client uses more than it said: what was dropped stays dropped, the limit stays. -ETIMEDOUT: the units may
+         * still be dropped, at any time until the same job succeeds or the pool is released. */
+        JOB_SHRINK = 5,
+        /* Free everything. Reply 0 when the memory is back, -ETIMEDOUT when it is not yet (to be asked again); a pool
+         * that does not exist is a success. `bytes` is a JobReleaseHow. Nothing but RELEASE and USAGE is done with the
+         * pool from now on (-ESTALE). */
+        JOB_RELEASE = 6,
+        /* Tail: uint64_t ids[n] of `store`. Reply: JobUsage[n] of those that exist. */
+        JOB_USAGE = 7,
 
-        JOB_EVENT_STORES = 100, /* some store's availability changed: ask JOB_STORES again */
-        JOB_EVENT_AUDIT = 101, /* `pool` of `store` was found with `used` > `bytes`; it has been truncated */
+        /* The stores have changed: ask JOB_STORES again. */
+        JOB_EVENT_STORES = 100,
+        /* `pool` of `store` was found with `used` > `bytes`, told once. It is truncated, and again at each audit until
+         * it is released, and never served again (-ESTALE). */
+        JOB_EVENT_AUDIT = 101,
 } JobKind;
 
 /*
@@ -67,10 +82,9 @@ typedef struct JobRequest {
         uint64_t pool;
         uint64_t bytes;
         uint64_t length;
-        uint64_t
-                account; /* who is charged, as a number: jobs of one account that hang do not stop another's */
-        uint32_t store; /* index as in JobStore */
-        uint32_t n;     /* elements of the tail */
+        uint64_t account; /* who is charged: what hangs for one account does not stop another */
+        uint32_t store;   /* index as in JobStore */
+        uint32_t n;       /* elements of the tail */
 } JobRequest;
 
 typedef struct JobReply {

@@ -53,9 +53,10 @@ cp "$tree"/tests/integration/*.py "$tests/tests/integration/"
 cp "$tree/proto/pmbroker.proto" "$tests/proto/"
 find "$build/examples" "$build/tests/integration" -type f -perm -u+x -exec cp {} "$tests/examples/" \;
 mv "$tests"/tests/vm/guest/*.service "$tests"/tests/vm/guest/*.target "$over/usr/lib/systemd/system/"
+mv "$tests/tests/vm/guest/pmbroker-tests.conf" "$over/usr/lib/sysusers.d/"
 # The other end is no terminal, and does not know whether this one is.
 [ -t 1 ] && color=yes || color=no
-echo "--color=$color $*" >"$tests/tests/vm/guest/arguments"
+printf '%s\n' "--color=$color" "$@" >"$tests/tests/vm/guest/arguments"
 # Not compressed: that takes longer than it saves.
 mksquashfs "$over" "$vm/over.squashfs" -no-progress -quiet -all-root -no-xattrs -noI -noD -noF >/dev/null
 

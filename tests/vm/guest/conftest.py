@@ -7,7 +7,8 @@ import signal
 
 import pytest
 
-import system as machine
+pytest.register_assert_rewrite('system')
+import system as machine  # noqa: E402
 
 RESULTS = pathlib.Path(os.environ.get('RUNTIME_DIRECTORY', '/run/pmbroker-suite'))
 TEST_SECONDS = 120
@@ -72,7 +73,7 @@ def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
     item.outcomes = getattr(item, 'outcomes', []) + [report.outcome]
-    if report.failed and report.when == 'call':
+    if report.failed:
         since = [f'--after-cursor={item.cursor}']
         report.sections.append(('journal', machine.run('journalctl', '--output=short-monotonic', *since)))
     if report.when == 'teardown':

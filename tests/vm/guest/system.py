@@ -23,12 +23,13 @@ SERVICES = (BROKER, PROVISIONER)
 SOCKETS = ('pmbrokerd.socket', 'pmbroker-provisioner.socket')
 CONFIG_DIR = pathlib.Path('/etc/pmbroker/pmbrokerd.conf.d')
 EXAMPLES = ROOT / 'examples'
-ALICE, BOB = 20001, 20002  # no such users need to exist
+ALICE, BOB = 20001, 20002  # as in pmbroker-tests.conf
 SECONDS = 30  # for what takes a moment on a real machine
 
 
 def run(*argv, check=True, **kwargs):
     """What the command wrote; with check=False, its exit status too."""
+    argv = [str(a) for a in argv]
     done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kwargs)
     assert not check or done.returncode == 0, f'{" ".join(argv)}: {done.returncode}\n{done.stdout}'
     return done.stdout if check else (done.returncode, done.stdout)
@@ -36,7 +37,7 @@ def run(*argv, check=True, **kwargs):
 
 def as_user(uid, *argv):
     """The command line that runs this one as that user, without any right."""
-    return ('setpriv', f'--reuid={uid}', f'--regid={uid}', '--clear-groups', '--no-new-privs', *map(str, argv))
+    return ('setpriv', f'--reuid={uid}', f'--regid={uid}', '--clear-groups', '--no-new-privs', *argv)
 
 
 def ctl(*argv, uid=0):
@@ -146,7 +147,7 @@ class System:
         """Start a program as that user; its output is in .log."""
         log = pathlib.Path(f'/run/pmbroker-suite/program-{len(self.programs)}')
         with log.open('wb') as f:
-            program = subprocess.Popen(as_user(uid, *argv), stdin=subprocess.DEVNULL, stdout=f, stderr=f)
+            program = subprocess.Popen([str(a) for a in as_user(uid, *argv)], stdin=subprocess.DEVNULL, stdout=f, stderr=f)
         program.log = log
         self.programs.append(program)
         return program
@@ -180,8 +181,8 @@ class System:
     # figures
 
     def rows(self):
-        """All pools, without what changes by itself."""
-        rows = self.ask('pools')
+        """All pools, without what changes by itself; a new broker lists them in another order."""
+        rows = sorted(self.ask('pools'), key=lambda row: row.pool)
         for row in rows:
             row.ClearField('age_usec')
         return rows
@@ -199,11 +200,15 @@ class System:
         """This test causes messages of priority "error" that match."""
         self.expected_errors.append(pattern)
 
+    def dismiss(self):
+        """End all users; then every pool must be gone."""
+        self.end_users()
+        wait_for(lambda: self.ask('status').pools == 0, SECONDS, 'all pools are gone', every=0.05)
+
     def finish(self):
-        """End all users: every pool must be gone, and nobody has complained."""
+        """And nobody may have complained."""
         try:
-            self.end_users()
-            wait_for(lambda: self.ask('status').pools == 0, SECONDS, 'all pools are gone', every=0.05)
+            self.dismiss()
             assert self.is_consistent()
             assert self.ask('status').bytes == 0
             if self._admin:
@@ -219,6 +224,5 @@ class System:
             process.kill()
             process.wait()
         for program in self.programs:
-            if program.poll() is None:
-                program.kill()
-                program.wait()
+            program.kill()
+            program.wait()

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from daemon import wait_for
-from pmbproto import MIB, Refused
+from pmbproto import MIB, UNIT, Refused
 from system import ALICE, BOB, BROKER, CONFIG_DIR, EXAMPLES, SECONDS, SERVICES, as_user, ctl, main_pid, run, systemctl
 
 
@@ -22,6 +22,8 @@ def configure(system):
         systemctl('reload', BROKER)
 
     yield configure
+    # A store goes only when it is empty.
+    system.dismiss()
     path.unlink()
     systemctl('reload', BROKER)
 
@@ -39,13 +41,14 @@ def test_limit_of_a_pool(system):
 
 
 def test_quota_of_a_tenant(system):
+    """By default a quarter of the store, which all users share."""
     client, other = system.user(ALICE), system.user(BOB)
-    quota = system.ask('tenants')['default'].bytes_max
-    client.create(quota // MIB // 2 * 2 * MIB)
+    quota = system.ask('stores')['ram'].capacity // 4
+    most = quota // UNIT * UNIT
+    client.create(most)
     with pytest.raises(Refused) as e:
-        other.create(4 * MIB)
-    print(e.value)
-    assert e.value.asked == 4 * MIB and e.value.limit == quota
+        other.create(UNIT)
+    assert (e.value.code, e.value.asked, e.value.limit, e.value.used) == ('QUOTA_BYTES', UNIT, quota, most)
 
 
 def test_unprivileged_program(system):
@@ -93,9 +96,9 @@ def test_tenant_by_unit(system, configure, match):
 
 def test_tables(system):
     client = system.user(ALICE)
-    pool = client.create(4 * MIB, name='shown').pool
+    pool = client.create(4 * MIB, name='mine').pool
     for verb in ('status', 'list', 'stores', 'tenants'):
         print(ctl(verb))
-    assert f'{pool:016x}' in ctl('list') and 'shown' in ctl('list')
-    assert 'shown' in ctl('list', uid=ALICE)
-    assert 'shown' not in ctl('list', uid=BOB)
+    assert f'{pool:016x}' in ctl('list') and 'mine' in ctl('list')
+    assert 'mine' in ctl('list', uid=ALICE)
+    assert 'mine' not in ctl('list', uid=BOB)

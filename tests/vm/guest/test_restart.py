@@ -20,7 +20,7 @@ def namespace():
 
 def listing():
     """What administrators see, without what changes by itself."""
-    return ctl('list', '--output', 'id,name,tenant,user,pid,store,limit,used,state')
+    return sorted(ctl('list', '--output', 'id,name,tenant,user,pid,store,limit,used,state').splitlines())
 
 
 class Users:
@@ -31,7 +31,7 @@ class Users:
         self.holder = system.program(ALICE, 'nice', '-n', '19', EXAMPLES / 'holder', '--size', '4')
         wait_for(lambda: 'blocks' in self.holder.log.read_text(), SECONDS, 'the holder has its pool')
         self.client = system.user(BOB)
-        self.pool = self.client.create(8 * MIB, name='kept').pool
+        self.pool = self.client.create(8 * MIB, max=16 * MIB, name='kept').pool
         self.client.fill(self.pool, 7)
         self.rows = system.rows()
         self.listing = listing()
