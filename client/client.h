@@ -45,7 +45,7 @@ bool client_release(struct pmb_client *client);
 /* See to events, of the daemon's and of our own; returns how many the application was told of. */
 int client_dispatch(struct pmb_client *client);
 
-/* Make sure that somebody dispatches, now that there is a pool. Returns 0 or a negative errno. */
+/* Make sure that somebody dispatches, now that there will be a pool. Returns 0 or a negative errno. */
 int client_start_thread(struct pmb_client *client);
 
 /* Destroy that pool when there is time for it. Lock held. */

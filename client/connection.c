@@ -100,8 +100,8 @@ int connection_watch(Connection *c)
         if (c->epoll_fd < 0) {
                 c->epoll_fd = TAKE_FD(ep);
                 c->timer_fd = TAKE_FD(timer);
-                /* Whatever happened until now, even a disconnect: have a look. */
-                connection_kick(c);
+                if (c->kicked || c->fd < 0)
+                        connection_kick(c);
                 watch(c);
         }
         connection_unlock(c);
@@ -115,11 +115,13 @@ int connection_fd(Connection *c)
 
 void connection_kick(Connection *c)
 {
+        c->kicked = true;
         set_timer(c, 0, 1);
 }
 
 void connection_rest(Connection *c, uint64_t usec)
 {
+        c->kicked = false;
         if (c->fd >= 0)
                 set_timer(c, 0, usec);
 }

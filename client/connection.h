@@ -77,7 +77,7 @@ struct Connection {
         char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
         const ConnectionHandler *handler;
         void *userdata;
-        uint64_t timeout_usec;
+        _Atomic uint64_t timeout_usec; /* CALL_TIMEOUT_USEC */
 
         pthread_mutex_t lock;
         pthread_cond_t restored; /* or not: look again */
@@ -87,7 +87,8 @@ struct Connection {
         bool watched;   /* the socket is in there */
         bool reading;   /* somebody reads from fd without the lock */
         bool restoring; /* somebody connects without the lock */
-        bool dead;      /* in a child, or closed */
+        bool kicked;    /* there is something to do that no packet will tell of */
+        bool dead;      /* in a child */
         List calls;     /* sent, unanswered */
         uint64_t serial;
         uint64_t request_id;

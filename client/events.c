@@ -274,6 +274,7 @@ static void *run(void *userdata)
 {
         struct pmb_client *client = userdata;
 
+        (void)pthread_setname_np(pthread_self(), "pmbroker");
         while (!atomic_load(&client->ending)) {
                 struct epoll_event e;
 
@@ -317,8 +318,6 @@ int client_start_thread(struct pmb_client *client)
                 connection_lock(&client->connection);
                 client->has_thread = false;
                 connection_unlock(&client->connection);
-                return r;
         }
-        (void)pthread_setname_np(client->thread, "pmbroker");
-        return 0;
+        return r;
 }

@@ -109,7 +109,7 @@ void pool_note_refusal(struct pmb_pool *pool, const Refusal *refusal)
 
 typedef struct Creation {
         struct pmb_pool *pool;
-        int heap;        /* result of making the heap */
+        int meanwhile;   /* result of what was made while the daemon was at work */
         uint64_t orphan; /* granted, but without descriptor: this was a repeated request */
 } Creation;
 
@@ -139,11 +139,15 @@ static int on_grant(Call *call, const ServerPacket *reply, int *fd)
         return 0;
 }
 
-static void make_heap(Call *call)
+/* The heap and, for the first pool, the thread: together they take about as long as the daemon does. */
+static void on_sent(Call *call)
 {
         Creation *creation = call->userdata;
+        struct pmb_pool *pool = creation->pool;
 
-        creation->heap = creation->pool->raw ? 0 : arena_open(&creation->pool->arena);
+        creation->meanwhile = pool->raw ? 0 : arena_open(&pool->arena);
+        if (creation->meanwhile == 0)
+                creation->meanwhile = client_start_thread(pool->client);
 }
 
 int pool_destroy_id(struct pmb_client *client, uint64_t id, unsigned call_flags)
@@ -174,7 +178,7 @@ static int ask_for_pool(struct pmb_pool *pool, uint64_t size, const struct pmb_p
                 .expect = PMBROKER__V1__SERVER_PACKET__BODY_GRANT,
                 .userdata = &creation,
                 .on_reply = on_grant,
-                .meanwhile = make_heap,
+                .meanwhile = on_sent,
         };
         struct pmb_client *client = pool->client;
         int r;
@@ -201,7 +205,7 @@ static int ask_for_pool(struct pmb_pool *pool, uint64_t size, const struct pmb_p
         if (call.refusal.code != RESULT_OK)
                 client->refusal = call.refusal;
         connection_unlock(&client->connection);
-        return r < 0 ? r : creation.heap;
+        return r < 0 ? r : creation.meanwhile;
 }
 
 /* Sizes, flags and labels that no daemon needs to be asked about. */
@@ -253,8 +257,6 @@ int pmb_pool_create(struct pmb_client *client, const struct pmb_pool_options *op
         (void)strncpy(pool->name, options->name ?: "", sizeof(pool->name) - 1);
 
         r = ask_for_pool(pool, size, options);
-        if (r == 0)
-                r = client_start_thread(client);
         if (r < 0) {
                 (void)pmb_pool_close(TAKE_PTR(pool));
                 return r;

@@ -43,20 +43,20 @@ static Range *node_new(RangeSet *s, uint64_t start, uint64_t size)
 {
         Range *r;
 
-        if (!s->spare) {
+        if (!s->spare && (!s->chunks || s->n_used == CHUNK_NODES)) {
                 RangeChunk *c = mmap(NULL, CHUNK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
                 if (c == MAP_FAILED)
                         return NULL;
                 c->next = s->chunks;
                 s->chunks = c;
-                for (size_t i = 0; i < CHUNK_NODES; i++) {
-                        c->nodes[i].by[0].right = s->spare;
-                        s->spare = &c->nodes[i];
-                }
+                s->n_used = 0;
         }
-        r = s->spare;
-        s->spare = r->by[0].right;
+        if (s->spare) {
+                r = s->spare;
+                s->spare = r->by[0].right;
+        } else
+                r = &s->chunks->nodes[s->n_used++];
 
         s->seed ^= s->seed << 13;
         s->seed ^= s->seed >> 17;

@@ -32,7 +32,8 @@ struct Range {
 typedef struct RangeSet {
         Range *root[_RANGE_ORDER_MAX];
         Range *spare;       /* unused nodes, linked by by[0].right */
-        RangeChunk *chunks; /* where nodes come from */
+        RangeChunk *chunks; /* where nodes come from, the newest first */
+        size_t n_used;      /* nodes of the newest chunk that were ever used */
         uint64_t total;
         size_t n;
         uint32_t seed;

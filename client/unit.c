@@ -47,23 +47,33 @@ void units_deinit(Units *u)
         *u = (Units){};
 }
 
+static bool is_unbacked(const Units *u, uint32_t i)
+{
+        return !bit_get(u->backed, i) && !bit_get(u->giving, i);
+}
+
 /* Back the `count` lowest units below `end` that are not; units being given back count as backed. */
 static void back_lowest(Units *u, uint32_t count, uint32_t end)
 {
         for (uint32_t i = 0; i < end && count > 0; i++) {
+                uint32_t first = i;
+
                 /* Skip whole words of what is backed: pools are large and mostly whole. */
                 if (i % WORD == 0 && (u->backed[i / WORD] | u->giving[i / WORD]) == UINT64_MAX) {
                         i += WORD - 1;
                         continue;
                 }
-                if (bit_get(u->backed, i) || bit_get(u->giving, i))
+                while (i < end && i - first < count && is_unbacked(u, i))
+                        i++;
+                if (i == first)
                         continue;
-                /* Without memory for the node the unit waits for the next word from the daemon. */
-                if (!u->raw && ranges_put(&u->free, i * UNIT_SIZE, UNIT_SIZE) < 0)
+                /* Without memory for the node these units wait for the next word from the daemon. */
+                if (!u->raw && ranges_put(&u->free, first * UNIT_SIZE, (i - first) * UNIT_SIZE) < 0)
                         return;
-                bit_set(u->backed, i, true);
-                u->n_backed++;
-                count--;
+                for (uint32_t k = first; k < i; k++)
+                        bit_set(u->backed, k, true);
+                u->n_backed += i - first;
+                count -= i - first;
         }
 }
 

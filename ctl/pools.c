@@ -108,7 +108,7 @@ static int get_pool(CtlConnection *c, uint64_t id, Pools *ret)
 static int no_such_pool(const CtlConnection *c, const char *spec)
 {
         message_error("pool %s: there is no such pool%s", spec,
-                ctl_is_admin(c) ? "" : " (pools of other processes are shown to administrators only)");
+                ctl_is_admin(c) ? "" : " (pools of other users are shown to administrators only)");
         return EXIT_NO_POOL;
 }
 

@@ -30,6 +30,6 @@ int verb_list(const Arguments *arguments)
         if (pools.n_rows == 0 && !arguments->quiet && !arguments->table.json)
                 message_note("no pools%s",
                         ctl_is_admin(c) ? ""
-                                        : "; those of other processes are shown to administrators only");
+                                        : "; those of other users are shown to administrators only");
         return table_print(table, "pools", stdout);
 }

@@ -158,7 +158,7 @@ static void on_job_event(const JobReply *event, const void *tail, void *userdata
                 memcpy(&store, tail, sizeof(store));
                 store.name[sizeof(store.name) - 1] = '\0';
                 store.reason[sizeof(store.reason) - 1] = '\0';
-                broker_set_reason(m->server->broker, store.name, store.reason);
+                broker_set_unavailable(m->server->broker, store.name, store.reason);
                 break;
         case JOB_EVENT_AUDIT:
                 pool = broker_find_pool(m->server->broker, event->pool);

@@ -44,8 +44,7 @@ SAME(SESSION_LIMIT);
 SAME(UNITS_INVALID);
 SAME(FAILED);
 
-/* ---------------------------------------------------------------------------------------------------- send,
- * receive */
+/* ----------------------------------------------------------------------------------------- send, receive */
 
 int wire_send(int fd, const void *data, size_t size, int pass_fd)
 {

@@ -24,9 +24,15 @@ esac
 PATH=$scratch_build:$scratch_build/examples:$PATH
 export PATH
 
-# Whether this user may mount a tmpfs in a mount namespace, as the provisioner does.
+# Whether this user may mount a tmpfs in a mount namespace, as the provisioner does. (In a chroot "/" is no mount point,
+# so that unshare's wish to change its propagation would fail.)
 scratch_may_mount() {
-    [ "$(id -u)" -eq 0 ] && unshare --mount sh -c 'mount -t tmpfs tmpfs /mnt' 2>/dev/null
+    [ "$(id -u)" -eq 0 ] || return 1
+    mkdir "$scratch/mount" || return 1
+    unshare --mount --propagation unchanged sh -c 'mount -t tmpfs tmpfs "$1" && umount "$1"' sh "$scratch/mount" 2>/dev/null
+    scratch_mounted=$?
+    rmdir "$scratch/mount"
+    return $scratch_mounted
 }
 
 # One store; three tenants with a quota each, two of which are users that every Debian system has.

@@ -168,11 +168,11 @@ void broker_stores_lost(Broker *broker)
                 store_set_unavailable(store_from_link(it), "the provisioner is away");
 }
 
-void broker_set_reason(Broker *broker, const char *name, const char *reason)
+void broker_set_unavailable(Broker *broker, const char *name, const char *reason)
 {
         Store *store = broker_find_store(broker, name);
 
-        if (store && !store->info.available && !broker->stores_lost)
+        if (store && !broker->stores_lost)
                 store_set_unavailable(store, reason);
 }
 

@@ -236,10 +236,14 @@ static void on_released(const JobReply *reply, const void *tail, int *fd, void *
                 pool_finish_release(job->server, pool);
                 return;
         }
-        if (reply->error != -ECONNRESET && pool->release_attempts == 1)
-                (void)log_errno(reply->error == -ETIMEDOUT ? LOG_NOTICE : LOG_WARNING, reply->error,
-                        "pool %016" PRIx64 " of uid %u in store %s cannot be released yet, it stays charged",
+        if (pool->release_attempts == 1 && reply->error == -ETIMEDOUT)
+                log_notice("pool %016" PRIx64
+                           " of uid %u in store %s: somebody still holds its memory, it stays charged",
                         pool->id, pool->owner->uid, pool->store->info.name);
+        else if (reply->error != -ECONNRESET && reply->error != -ETIMEDOUT)
+                (void)log_errno(LOG_WARNING, reply->error,
+                        "cannot release pool %016" PRIx64 " in store %s, trying again", pool->id,
+                        pool->store->info.name);
         release_later(job->server, pool);
 }
 

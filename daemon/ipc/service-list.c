@@ -143,8 +143,21 @@ static void finish_page(Page *page, bool with_usage)
 
 /* ------------------------------------------------------------------------------------------------- verbs */
 
-/* The next rows by creation order; `owner` NULL: everybody's. */
-static Page *take_page(Call *call, const Owner *owner, uint64_t after)
+/* Whose pools a page shows. */
+typedef enum Scope {
+        SCOPE_PROCESS,
+        SCOPE_USER, /* a user's processes may look at each other anyway */
+        SCOPE_ALL,
+} Scope;
+
+static bool is_in_scope(const Pool *pool, const Session *session, Scope scope)
+{
+        return scope == SCOPE_ALL || pool->owner == session->owner ||
+               (scope == SCOPE_USER && pool->owner->uid == session->peer.identity.uid);
+}
+
+/* The next rows by creation order. */
+static Page *take_page(Call *call, Scope scope, uint64_t after)
 {
         Page *page = calloc(1, sizeof(*page));
 
@@ -154,7 +167,8 @@ static Page *take_page(Call *call, const Owner *owner, uint64_t after)
         list_for_each (it, broker_pools(call->server->broker)) {
                 const Pool *pool = list_entry(it, Pool, broker_link);
 
-                if (pool->seq <= after || pool->state == POOL_RESERVED || (owner && pool->owner != owner))
+                if (pool->seq <= after || pool->state == POOL_RESERVED ||
+                        !is_in_scope(pool, call->session, scope))
                         continue;
                 if (page->n == ROWS_MAX) {
                         page->next = after;
@@ -166,9 +180,9 @@ static Page *take_page(Call *call, const Owner *owner, uint64_t after)
         return page;
 }
 
-static void list_page(Call *call, const Owner *owner, uint64_t after, bool with_usage)
+static void list_page(Call *call, Scope scope, uint64_t after, bool with_usage)
 {
-        Page *page = take_page(call, owner, after);
+        Page *page = take_page(call, scope, after);
 
         if (!page) {
                 call_fail(call, -ENOMEM);
@@ -179,14 +193,14 @@ static void list_page(Call *call, const Owner *owner, uint64_t after, bool with_
 
 void service_list_pools(Call *call, const Pmbroker__V1__ClientPacket *packet)
 {
-        const Owner *owner = call->session->role == ROLE_ADMIN ? NULL : call->session->owner;
+        Scope scope = call->session->role == ROLE_ADMIN ? SCOPE_ALL : SCOPE_USER;
 
-        list_page(call, owner, packet->list_pools->after, /* with_usage= */ true);
+        list_page(call, scope, packet->list_pools->after, /* with_usage= */ true);
 }
 
 void service_resume_pools(Call *call, const Pmbroker__V1__ClientPacket *packet)
 {
-        list_page(call, call->session->owner, packet->resume_pools->after, /* with_usage= */ false);
+        list_page(call, SCOPE_PROCESS, packet->resume_pools->after, /* with_usage= */ false);
 }
 
 void service_get_pool(Call *call, const Pmbroker__V1__ClientPacket *packet)
@@ -195,7 +209,8 @@ void service_get_pool(Call *call, const Pmbroker__V1__ClientPacket *packet)
         const Pool *pool = broker_find_pool(call->server->broker, packet->get_pool->pool);
         Page *page;
 
-        if (!pool || pool->state == POOL_RESERVED || (pool->owner != s->owner && s->role != ROLE_ADMIN)) {
+        if (!pool || pool->state == POOL_RESERVED ||
+                !is_in_scope(pool, s, s->role == ROLE_ADMIN ? SCOPE_ALL : SCOPE_USER)) {
                 call_refuse(call, &(Refusal){.code = RESULT_NOT_FOUND});
                 return;
         }

@@ -62,17 +62,20 @@ static void fail(Call *call, uint64_t pool, const char *what, int error)
         call_fail(call, error);
 }
 
-/* The pool, if the caller may touch it: its owner, or an administrator where `admin_too`. Others learn
- * nothing. */
+/* The pool, if the caller may touch it: its owner, or an administrator where `admin_too`. Otherwise the call is refused:
+ * what a user may see, the user's other processes may not touch; others do not even learn that it exists. */
 static Pool *find_pool(Call *call, uint64_t id, bool admin_too)
 {
         const Session *s = call->session;
         Pool *pool = broker_find_pool(call->server->broker, id);
+        bool seen;
 
-        if (!pool || pool->state == POOL_RESERVED)
-                return NULL;
-        if (pool->owner == s->owner || (admin_too && s->role == ROLE_ADMIN))
+        if (pool && pool->state == POOL_RESERVED)
+                pool = NULL;
+        if (pool && (pool->owner == s->owner || (admin_too && s->role == ROLE_ADMIN)))
                 return pool;
+        seen = pool && (pool->owner->uid == s->peer.identity.uid || s->role == ROLE_ADMIN);
+        refuse(call, &(Refusal){.code = seen ? RESULT_DENIED : RESULT_NOT_FOUND});
         return NULL;
 }
 
@@ -356,10 +359,8 @@ void service_give_back(Call *call, const Pmbroker__V1__ClientPacket *packet)
         uint64_t units;
         int r;
 
-        if (!pool) {
-                refuse(call, &(Refusal){.code = RESULT_NOT_FOUND});
+        if (!pool)
                 return;
-        }
         if (!take_ranges(m, pool->length, ranges, &units)) {
                 refuse(call, &(Refusal){.code = RESULT_UNITS_INVALID});
                 return;
@@ -410,10 +411,8 @@ void service_resize_pool(Call *call, const Pmbroker__V1__ClientPacket *packet)
         Pool *pool = find_pool(call, m->pool, /* admin_too= */ true);
         bool by_admin;
 
-        if (!pool) {
-                refuse(call, &(Refusal){.code = RESULT_NOT_FOUND});
+        if (!pool)
                 return;
-        }
         by_admin = pool->owner != call->session->owner;
         if (m->size >= pool->size)
                 grow(call, pool, m->size, by_admin);
@@ -430,11 +429,11 @@ void service_resize_pool(Call *call, const Pmbroker__V1__ClientPacket *packet)
 
 void service_destroy_pool(Call *call, const Pmbroker__V1__ClientPacket *packet)
 {
-        Pool *pool = find_pool(call, packet->destroy_pool->pool, /* admin_too= */ false);
+        Pool *pool = broker_find_pool(call->server->broker, packet->destroy_pool->pool);
         Pmbroker__V1__ServerPacket answer = PMBROKER__V1__SERVER_PACKET__INIT;
         Pmbroker__V1__Done done = PMBROKER__V1__DONE__INIT;
 
-        if (pool) {
+        if (pool && pool->owner == call->session->owner && pool->state != POOL_RESERVED) {
                 pool_release(call->server, pool, call);
                 return;
         }
@@ -448,10 +447,8 @@ void service_revoke_pool(Call *call, const Pmbroker__V1__ClientPacket *packet)
 {
         Pool *pool = find_pool(call, packet->revoke_pool->pool, /* admin_too= */ true);
 
-        if (!pool) {
-                refuse(call, &(Refusal){.code = RESULT_NOT_FOUND});
+        if (!pool)
                 return;
-        }
         log_notice("pool %016" PRIx64 " of uid %u pid %u revoked by uid %u", pool->id, pool->owner->uid,
                 pool->owner->pid, call->session->peer.identity.uid);
         pool_revoke(call->server, pool, PMBROKER__V1__REVOKE_REASON__REVOKED_BY_ADMIN, call);

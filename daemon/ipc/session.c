@@ -43,6 +43,7 @@ struct SessionResult {
         uint8_t data[];
 };
 
+static int send_queued(Session *s);
 static void flush(Session *s);
 
 /* ------------------------------------------------------------------------------------------- life, state */
@@ -84,7 +85,7 @@ void session_close(Session *s)
 {
         if (s->closing)
                 return;
-        flush(s);
+        (void)send_queued(s); /* whether it can be sent or not, the session ends */
         s->closing = true;
         s->io = sd_event_source_disable_unref(s->io);
         s->hello_timer = sd_event_source_disable_unref(s->hello_timer);
@@ -176,44 +177,60 @@ static bool fd_may_be_sent(Session *s)
         return true;
 }
 
+/* Look again in a moment; meanwhile EPOLLOUT, which would say yes at once, is not asked for. */
+static int wait_for_fd(Session *s)
+{
+        int r;
+
+        if (!s->fd_timer) {
+                r = sd_event_add_time_relative(s->server->event, &s->fd_timer, CLOCK_MONOTONIC, FD_POLL_USEC,
+                        FD_POLL_USEC / 4, on_fd_timer, s);
+                if (r < 0)
+                        return r;
+        }
+        return -EAGAIN;
+}
+
 /* 0: sent, -EAGAIN: later */
 static int try_send(Session *s, const void *data, size_t size, int fd)
 {
         int r;
 
-        if (fd >= 0 && !fd_may_be_sent(s)) {
-                if (!s->fd_timer) {
-                        r = sd_event_add_time_relative(s->server->event, &s->fd_timer, CLOCK_MONOTONIC,
-                                FD_POLL_USEC, FD_POLL_USEC / 4, on_fd_timer, s);
-                        if (r < 0)
-                                return r;
-                }
-                return -EAGAIN;
-        }
+        if (fd >= 0 && !fd_may_be_sent(s))
+                return wait_for_fd(s);
         r = wire_send(s->fd, data, size, fd);
-        if (r == -ETOOMANYREFS) /* the user's other processes hold too many unread descriptors */
-                r = -EAGAIN;
+        if (r == -ETOOMANYREFS) /* too many unread descriptors, of other sessions of ours */
+                return wait_for_fd(s);
         if (r == 0 && fd >= 0)
                 s->fd_unread = true;
         return r;
 }
 
-static void flush(Session *s)
+/* 0: all sent, -EAGAIN: some wait */
+static int send_queued(Session *s)
 {
-        if (s->closing)
-                return;
         while (!list_is_empty(&s->outputs)) {
                 SessionOutput *o = list_first(&s->outputs, SessionOutput, link);
                 int r = try_send(s, o->data, o->size, o->fd);
 
-                if (r == -EAGAIN)
-                        break;
-                if (r < 0) {
-                        session_close(s);
-                        return;
-                }
+                if (r < 0)
+                        return r;
                 s->output_bytes -= o->size;
                 free_output(o);
+        }
+        return 0;
+}
+
+static void flush(Session *s)
+{
+        int r;
+
+        if (s->closing)
+                return;
+        r = send_queued(s);
+        if (r < 0 && r != -EAGAIN) {
+                session_close(s);
+                return;
         }
         if (list_is_empty(&s->outputs))
                 s->unread_timer = sd_event_source_disable_unref(s->unread_timer);

@@ -35,7 +35,7 @@ static void audit_pool(Audit *audit, PoolFile *pool)
                 audit->finding(audit->userdata, pool, used);
         }
         if (pool->releasing || pool->cheat)
-                task_begin(audit->runner, verb_truncate, pool, NULL, &(JobRequest){}, NULL, 0);
+                (void)task_begin(audit->runner, verb_truncate, pool, NULL, &(JobRequest){}, NULL, 0);
 }
 
 static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)

@@ -4,15 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "provisioner/account.h"
 #include "provisioner/crew.h"
 #include "provisioner/worker.h"
-
-typedef struct Account {
-        uint64_t id;
-        uint32_t running; /* those that hang included */
-        List waiting;     /* Order.account_link */
-        List account_link;
-} Account;
 
 typedef struct Order {
         Crew *crew;
@@ -35,7 +29,7 @@ struct Crew {
         sd_event_source *timer;
         uint64_t timer_usec; /* when it is set to; UINT64_MAX: off */
         WorkFn work;
-        List accounts;  /* Account.account_link; the one whose turn it is first */
+        List accounts;  /* see account.h */
         List deadlines; /* Order.deadline_link, ascending; without those that hang */
         List idle;      /* Worker.worker_link */
         List others;    /* Worker.worker_link: busy or exiting */
@@ -45,38 +39,8 @@ struct Crew {
 };
 
 static void crew_start_waiting(Crew *crew);
-static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata);
 
-/* -------------------------------------------------------------------------------------- accounts, orders */
-
-static int account_get(Crew *crew, uint64_t id, Account **ret)
-{
-        Account *account;
-
-        list_for_each (it, &crew->accounts) {
-                account = list_entry(it, Account, account_link);
-                if (account->id == id) {
-                        *ret = account;
-                        return 0;
-                }
-        }
-        account = calloc(1, sizeof(*account));
-        if (!account)
-                return -ENOMEM;
-        account->id = id;
-        list_init(&account->waiting);
-        list_append(&crew->accounts, &account->account_link);
-        *ret = account;
-        return 0;
-}
-
-static void account_put(Account *account)
-{
-        if (account->running > 0 || !list_is_empty(&account->waiting))
-                return;
-        list_unlink(&account->account_link);
-        free(account);
-}
+/* ------------------------------------------------------------------------------------------------ orders */
 
 static Order *order_free(Order *order)
 {
@@ -225,24 +189,12 @@ static bool crew_is_full(const Crew *crew)
         return crew->n_running >= CREW_BUSY_MAX || crew->n_hung >= CREW_HUNG_MAX;
 }
 
-static Order *crew_next(Crew *crew)
-{
-        list_for_each (it, &crew->accounts) {
-                Account *account = list_entry(it, Account, account_link);
-                if (account->running >= CREW_ACCOUNT_MAX || list_is_empty(&account->waiting))
-                        continue;
-                list_unlink(&account->account_link);
-                list_append(&crew->accounts, &account->account_link);
-                return list_first(&account->waiting, Order, account_link);
-        }
-        return NULL;
-}
-
 static void crew_start_waiting(Crew *crew)
 {
-        Order *order;
+        Account *account;
 
-        while (!crew_is_full(crew) && (order = crew_next(crew))) {
+        while (!crew_is_full(crew) && (account = account_next(&crew->accounts))) {
+                Order *order = list_first(&account->waiting, Order, account_link);
                 int r = order_start(order);
                 if (r < 0) {
                         CrewDoneFn done = order->on_done;
@@ -313,7 +265,7 @@ int crew_new(sd_event *event, WorkFn work, Crew **ret)
         r = sd_event_source_set_enabled(crew->timer, SD_EVENT_OFF);
         if (r < 0)
                 return r;
-        for (int i = 0; i < CREW_ACCOUNT_MAX; i++) {
+        for (int i = 0; i < ACCOUNT_RUNNING_MAX; i++) {
                 Worker *worker;
                 r = worker_new(event, work, on_worker_done, crew, &worker);
                 if (r < 0)
@@ -376,12 +328,13 @@ int crew_submit(Crew *crew, uint64_t account_id, const WorkOrder *work, const in
         order->on_done = done;
         order->on_late = late;
         order->userdata = userdata;
-        r = account_get(crew, account_id, &account);
+        r = account_get(&crew->accounts, account_id, &account);
         if (r < 0)
                 return r;
         order->account = account;
 
-        if (account->running < CREW_ACCOUNT_MAX && list_is_empty(&account->waiting) && !crew_is_full(crew)) {
+        if (account->running < ACCOUNT_RUNNING_MAX && list_is_empty(&account->waiting) &&
+                !crew_is_full(crew)) {
                 r = order_start(order);
                 if (r < 0) {
                         account_put(account);

@@ -2,9 +2,8 @@
 #pragma once
 
 /*
- * The workers, and who may keep how many of them busy. An account (a tenant) has at most CREW_ACCOUNT_MAX orders
- * under way; as an order that hangs counts until it ends, an account whose orders all hang waits for itself and
- * nobody else waits for it.
+ * The workers: orders come in, are started when it is their account's turn (account.h), and are left behind when they
+ * are past their time.
  */
 
 #include <stdint.h>
@@ -13,10 +12,9 @@
 #include "base/cleanup.h"
 #include "provisioner/work.h"
 
-#define CREW_ACCOUNT_MAX 2   /* orders of one account under way */
-#define CREW_BUSY_MAX    64  /* orders under way in all, but for those that hang */
-#define CREW_HUNG_MAX    512 /* orders that hang; beyond, new ones wait */
-#define CREW_IDLE_MAX    4   /* workers kept for the next order: forking one takes longer than most orders */
+#define CREW_BUSY_MAX 64  /* orders under way in all, but for those that hang */
+#define CREW_HUNG_MAX 512 /* orders that hang; beyond, new ones wait */
+#define CREW_IDLE_MAX 4   /* workers kept for the next order: forking one takes longer than most orders */
 
 typedef struct Crew Crew;
 

@@ -12,56 +12,72 @@
  * The packets are the structures below, in host byte order, without padding; the tail of a packet is an array whose
  * type follows from the kind and whose length is `n`. Every job is answered once, with its serial; jobs on different
  * pools may be answered out of order, jobs on one pool are carried out one after the other. Events carry serial 0.
+ *
+ * A connection that ends takes its jobs with it: what has not begun is never begun, and of what has begun nothing takes
+ * effect later that is charged for, so that JOB_POOLS on the next connection tells how things are. Only a release goes
+ * on. A job that hangs on an inode that its client holds is answered by -ETIMEDOUT after 5 s; until it ends, other jobs
+ * on that pool are answered so at once.
  */
 
 #include <stdint.h>
 
 #define JOB_VERSION 2
 
-#define JOB_RECORD_MAX  512 /* bytes */
-#define JOB_STORES_MAX  64  /* stores of a configuration */
-#define JOB_POOLS_MAX   32  /* pools in one JOB_POOLS reply */
-#define JOB_USAGE_MAX   256 /* pools in one JOB_USAGE */
-#define JOB_RANGES_MAX  128 /* unit ranges in one JOB_SHRINK */
-#define JOB_NAME_MAX    33  /* name of a store, with NUL */
-#define JOB_REASON_MAX  160
-#define JOB_STEPS_MAX   16    /* of a plan */
-#define JOB_TEXT_MAX    400   /* of a step */
-#define JOB_REGIONS_MAX 32    /* rows in one JOB_REGIONS reply */
-#define JOB_PACKET_MAX  32768 /* bytes of any packet, both ways */
+#define JOB_RECORD_MAX 512 /* bytes */
+#define JOB_STORES_MAX 64  /* stores of a configuration */
+#define JOB_POOLS_MAX  32  /* pools in one JOB_POOLS reply */
+#define JOB_USAGE_MAX  256 /* pools in one JOB_USAGE */
+#define JOB_RANGES_MAX 128 /* unit ranges in one JOB_SHRINK */
+#define JOB_NAME_MAX   33  /* name of a store, with NUL */
+#define JOB_REASON_MAX 160
+#define JOB_STEPS_MAX  16  /* of a plan */
+#define JOB_TEXT_MAX   400 /* of a step */
+#define JOB_REGIONS_MAX 32 /* rows in one JOB_REGIONS reply */
+#define JOB_PACKET_MAX 32768 /* bytes of any packet, both ways */
 
 #define JOB_UNIT (UINT64_C(2) << 20) /* bytes: every size and length is a multiple */
 
 typedef enum JobKind {
-        JOB_STORES = 1, /* reply: JobStore[n] */
-        JOB_POOLS =
-                2, /* what exists in `store`, ascending by id, above `pool`; reply: JobPool[n], fewer than
-                            JOB_POOLS_MAX when that was all */
-        JOB_CREATE =
-                3, /* `pool` of `bytes` in `store`; tail: record bytes[n]; reply: bytes, length, used + one fd */
-        JOB_GROW = 4, /* to `bytes`, the file to at least `length`; reply as CREATE without fd */
-        JOB_SHRINK =
-                5, /* drop the units of the tail JobRange[n], then limit to `bytes`; reply likewise. -EBUSY when
-                            the client uses more than it said: what was dropped stays dropped, the limit stays */
-        JOB_RELEASE =
-                6, /* free everything; reply 0 when the memory is back, -ETIMEDOUT when it is not yet (to be
-                            asked again); a pool that does not exist is a success. `bytes` is a JobReleaseHow.
-                            Nothing but JOB_RELEASE and JOB_USAGE is done with the pool from now on (-ESTALE) */
-        JOB_USAGE = 7, /* tail: uint64_t ids[n] of `store`; reply: JobUsage[n] of those that exist */
+        /* Reply: JobStore[n]. */
+        JOB_STORES = 1,
+        /* What exists in `store`, ascending by id, above `pool`. Reply: JobPool[n], fewer than JOB_POOLS_MAX when that
+         * was all. */
+        JOB_POOLS = 2,
+        /* `pool` of `bytes` in `store`, the file of `length` if that is more. Tail: record bytes[n]. Reply: bytes,
+         * length, used + one fd. */
+        JOB_CREATE = 3,
+        /* To `bytes`, the file to at least `length`. Reply as CREATE without fd. A failure changes nothing that is
+         * charged for, but when memory ran out while it was allocated (Allocate=create): then `bytes` of the reply is
+         * the limit in force. */
+        JOB_GROW = 4,
+        /* Drop the units of the tail JobRange[n], ascending, then limit to `bytes`. Reply likewise. -EBUSY when the
+         * client uses more than it said: what was dropped stays dropped, the limit stays. -ETIMEDOUT: the units may
+         * still be dropped, at any time until the same job succeeds or the pool is released. */
+        JOB_SHRINK = 5,
+        /* Free everything. Reply 0 when the memory is back, -ETIMEDOUT when it is not yet (to be asked again); a pool
+         * that does not exist is a success. `bytes` is a JobReleaseHow. Nothing but RELEASE and USAGE is done with the
+         * pool from now on (-ESTALE). */
+        JOB_RELEASE = 6,
+        /* Tail: uint64_t ids[n] of `store`. Reply: JobUsage[n] of those that exist. */
+        JOB_USAGE = 7,
+        /* Regions and namespaces, from row `pool` on. Reply: JobRegion[n], fewer than JOB_REGIONS_MAX when that was
+         * all. */
+        JOB_REGIONS = 8,
+        /* What would be done for `store`. Reply: JobStep[n]. */
+        JOB_PLAN = 9,
+        /* Do it, which takes as long as it takes. Reply: JobStep[n]. */
+        JOB_APPLY = 10,
+        /* Take `store` out of service, and undo what was made for it. Reply: JobStep[n]. -EBUSY when it holds pools,
+         * `bytes` being how many; with `length` 1 it takes no new ones, and waits for them to go. */
+        JOB_DEPROVISION = 11,
 
-        JOB_REGIONS = 8, /* regions and namespaces, from row `pool` on; reply: JobRegion[n], fewer than
-                            JOB_REGIONS_MAX when that was all */
-        JOB_PLAN = 9,    /* what would be done for `store`; reply: JobStep[n] */
-        JOB_APPLY = 10,  /* do it; reply: JobStep[n]. Takes as long as it takes */
-        JOB_DEPROVISION =
-                11, /* take `store` out of service and undo what was made for it; reply: JobStep[n]. -EBUSY
-                                 when it holds pools, `bytes` being how many; with `length` 1 it waits for them to
-                                 go, and takes no new ones */
-
-        JOB_EVENT_STORES = 100, /* some store's availability changed: ask JOB_STORES again */
-        JOB_EVENT_REASON =
-                102, /* tail: JobStore[1], of a store that is not available, for another reason than before */
-        JOB_EVENT_AUDIT = 101, /* `pool` of `store` was found with `used` > `bytes`; it has been truncated */
+        /* The stores have changed: ask JOB_STORES again. */
+        JOB_EVENT_STORES = 100,
+        /* `pool` of `store` was found with `used` > `bytes`, told once. It is truncated, and again at each audit until
+         * it is released, and never served again (-ESTALE). */
+        JOB_EVENT_AUDIT = 101,
+        /* Tail: JobStore[1], of `store`, which is not available, and why. */
+        JOB_EVENT_REASON = 102,
 } JobKind;
 
 /*
@@ -81,10 +97,9 @@ typedef struct JobRequest {
         uint64_t pool;
         uint64_t bytes;
         uint64_t length;
-        uint64_t
-                account; /* who is charged, as a number: jobs of one account that hang do not stop another's */
-        uint32_t store; /* index as in JobStore */
-        uint32_t n;     /* elements of the tail */
+        uint64_t account; /* who is charged: what hangs for one account does not stop another */
+        uint32_t store;   /* index as in JobStore */
+        uint32_t n;       /* elements of the tail */
 } JobRequest;
 
 typedef struct JobReply {

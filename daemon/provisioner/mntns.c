@@ -28,44 +28,79 @@ static int open_directory(int dir_fd, const char *name)
         return fd < 0 ? -errno : fd;
 }
 
-/*
- * A small tmpfs over STATE_DIR/mnt holds the directories that pools are mounted on: they then live in our namespace
- * only, and nobody outside can take a mount away by removing its directory.
- */
-static int cover_mnt(const char *state_dir, int *ret_mnt_fd)
+static int open_mnt(const char *state_dir)
 {
-        _cleanup_close_ int state_fd = -EBADF, mnt_fd = -EBADF;
-        int r;
+        _cleanup_close_ int state_fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-        state_fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (state_fd < 0)
                 return -errno;
         if (mkdirat(state_fd, "mnt", 0700) < 0 && errno != EEXIST)
                 return -errno;
-        mnt_fd = open_directory(state_fd, "mnt");
-        if (mnt_fd < 0)
-                return mnt_fd;
-        r = is_mount_point(mnt_fd);
+        return open_directory(state_fd, "mnt");
+}
+
+/* Mount over the directory and return the new one; `source` NULL: the directory itself. */
+static int cover(const char *state_dir, const char *source, const char *type, unsigned long flags,
+        const char *options)
+{
+        _cleanup_close_ int fd = open_mnt(state_dir);
+        char path[32];
+
+        if (fd < 0)
+                return fd;
+        (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        if (mount(source ?: path, path, type, flags, options) < 0)
+                return -errno;
+        return open_mnt(state_dir);
+}
+
+/*
+ * Nothing that we mount may be seen outside, but what is mounted outside may be seen here. In a chroot the root is not
+ * a mount point that could be told so: there the directory is made one, by mounting it on itself.
+ */
+static int cut_propagation(const char *state_dir)
+{
+        _cleanup_close_ int fd = -EBADF;
+        char path[32];
+
+        if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) >= 0)
+                return 0;
+        if (errno != EINVAL)
+                return -errno;
+        fd = cover(state_dir, NULL, NULL, MS_BIND, NULL);
+        if (fd < 0)
+                return fd;
+        (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        return mount(NULL, path, NULL, MS_PRIVATE, NULL) < 0 ? -errno : 0;
+}
+
+/*
+ * A small tmpfs over STATE_DIR/mnt holds the directories that pools are mounted on: they then live in our namespace
+ * only, and nobody outside can take a mount away by removing its directory.
+ */
+static int cover_mnt(const char *state_dir)
+{
+        return cover(
+                state_dir, "pmbroker", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700,nr_inodes=0");
+}
+
+/* In a namespace that was kept, the tmpfs is there, unless we died before it was mounted. */
+static int find_mnt(const char *state_dir)
+{
+        _cleanup_close_ int fd = open_mnt(state_dir);
+        int r;
+
+        if (fd < 0)
+                return fd;
+        r = is_mount_point(fd);
         if (r < 0)
                 return r;
-        if (r == 0) {
-                char path[32];
-                (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", mnt_fd);
-                if (mount("pmbroker", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
-                            "mode=0700,nr_inodes=0") < 0)
-                        return -errno;
-                safe_close(mnt_fd);
-                mnt_fd = open_directory(state_fd, "mnt");
-                if (mnt_fd < 0)
-                        return mnt_fd;
-        }
-        *ret_mnt_fd = TAKE_FD(mnt_fd);
-        return 0;
+        return r > 0 ? TAKE_FD(fd) : cover_mnt(state_dir);
 }
 
 int mntns_enter(const char *state_dir, int kept_fd, int *ret_ns_fd, int *ret_mnt_fd)
 {
-        _cleanup_close_ int kept = kept_fd, ns_fd = -EBADF;
+        _cleanup_close_ int kept = kept_fd, ns_fd = -EBADF, mnt_fd = -EBADF;
         int r;
 
         if (kept >= 0) {
@@ -73,18 +108,21 @@ int mntns_enter(const char *state_dir, int kept_fd, int *ret_ns_fd, int *ret_mnt
                 if (setns(kept, CLONE_NEWNS) < 0)
                         return log_errno(
                                 LOG_ERR, errno, "Cannot go back into the mount namespace that was kept");
+                mnt_fd = find_mnt(state_dir);
         } else {
                 if (unshare(CLONE_NEWNS) < 0)
                         return -errno;
-                if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
-                        return -errno;
+                r = cut_propagation(state_dir);
+                if (r < 0)
+                        return r;
+                mnt_fd = cover_mnt(state_dir);
         }
+        if (mnt_fd < 0)
+                return mnt_fd;
         ns_fd = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
         if (ns_fd < 0)
                 return -errno;
-        r = cover_mnt(state_dir, ret_mnt_fd);
-        if (r < 0)
-                return r;
         *ret_ns_fd = TAKE_FD(ns_fd);
+        *ret_mnt_fd = TAKE_FD(mnt_fd);
         return 0;
 }

@@ -538,6 +538,13 @@ int preparer_start(Preparer *preparer, StoreEntry *store, PrepareTask task, JobC
         list_append(&preparer->preparations, &preparation->preparation_link);
         preparer->n++;
         (void)TAKE_PTR(preparation);
+        if (task == PREPARE_DEPROVISION) {
+                /* It takes no new pools. */
+                store->available = false;
+                (void)store_entry_refuse(store, ENOENT, "deprovisioning");
+                preparer->hooks.progress(preparer->hooks.userdata, store);
+        } else if (task == PREPARE_APPLY)
+                store->deprovisioned = false;
         return 0;
 }
 

@@ -14,7 +14,7 @@
 #include <systemd/sd-event.h>
 
 #include "base/cleanup.h"
-#include "provisioner/jobserver.h"
+#include "provisioner/job-connection.h"
 #include "provisioner/store-entry.h"
 
 #define PREPARE_DRAIN_USEC (UINT64_C(30) * 1000000) /* that pools have to go before a deprovision */
@@ -28,7 +28,7 @@ typedef enum PrepareTask {
 } PrepareTask;
 
 typedef struct PreparerHooks {
-        /* The reason of a store that is not available has changed. */
+        /* A store has become unavailable, or its reason has changed. */
         void (*progress)(void *userdata, StoreEntry *store);
         /* A task that may have changed something is over; `error` is 0 or negative. Its last step is store->reason. */
         void (*done)(void *userdata, StoreEntry *store, PrepareTask task, int error);

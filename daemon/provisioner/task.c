@@ -156,17 +156,13 @@ int task_order(Task *task, WorkOrder *order, uint64_t usec)
         return r < 0 ? r : TASK_PENDING;
 }
 
-void task_begin(TaskRunner *runner, TaskStep step, PoolFile *pool, JobConnection *connection,
+int task_begin(TaskRunner *runner, TaskStep step, PoolFile *pool, JobConnection *connection,
         const JobRequest *request, const void *tail, size_t tail_size)
 {
         Task *task = calloc(1, sizeof(*task) + tail_size);
 
-        if (!task) {
-                JobReply reply = {.kind = request->kind, .serial = request->serial, .error = -ENOMEM};
-                if (connection)
-                        job_reply(connection, &reply, NULL, 0, -EBADF);
-                return;
-        }
+        if (!task)
+                return -ENOMEM;
         task->runner = runner;
         task->step = step;
         task->connection = connection;
@@ -182,11 +178,12 @@ void task_begin(TaskRunner *runner, TaskStep step, PoolFile *pool, JobConnection
         if (pool->stuck || pool->n_waiting >= TASK_WAITING_MAX) {
                 task_answer(task, pool->stuck ? -ETIMEDOUT : -EBUSY);
                 (void)task_free(task);
-                return;
+                return 0;
         }
         list_append(&pool->waiting, &task->pool_link);
         pool->n_waiting++;
         pool_run_next(pool);
+        return 0;
 }
 
 void task_connection_closed(TaskRunner *runner, JobConnection *connection)

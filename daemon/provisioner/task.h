@@ -11,7 +11,7 @@
 
 #include "base/list.h"
 #include "provisioner/crew.h"
-#include "provisioner/jobserver.h"
+#include "provisioner/job-connection.h"
 #include "provisioner/store-entry.h"
 
 #define TASK_WAITING_MAX 32 /* behind the one that runs, on one pool */
@@ -46,10 +46,10 @@ struct Task {
 };
 
 /*
- * Begin a job on a pool, or queue it behind what runs there. It is answered in any case: an error is not returned.
- * `connection` NULL: a task of our own.
+ * Begin a job on a pool, or queue it behind what runs there; it will be answered, and may be before this returns, with
+ * the pool gone. `connection` NULL: a task of our own. -ENOMEM: nothing has begun and nobody was answered.
  */
-void task_begin(TaskRunner *runner, TaskStep step, PoolFile *pool, JobConnection *connection,
+int task_begin(TaskRunner *runner, TaskStep step, PoolFile *pool, JobConnection *connection,
         const JobRequest *request, const void *tail, size_t tail_size);
 
 /* The connection is gone: what has not begun is dropped, what has is not told. */

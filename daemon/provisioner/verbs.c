@@ -112,27 +112,36 @@ static int set_limit(PoolFile *pool, uint64_t bytes)
         return r;
 }
 
+/*
+ * Where the record holds the limit, it is the commit point. Elsewhere the record of the length comes first: a length
+ * that is too large for the limit is harmless, one that is too small would hide units that have memory.
+ */
 static int grow_commit(Task *task)
 {
         PoolFile *pool = task->pool;
+        const bool audited = pool->store->backend->audited;
         uint64_t old_limit = pool->limit, old_length = pool->length;
         int r;
 
         if (task_is_abandoned(task))
                 return -ECANCELED;
-        r = set_limit(pool, task->request.bytes);
-        if (r < 0)
-                return r;
+        if (audited)
+                pool->limit = task->request.bytes;
         pool->length = task->request.length;
-        if (pool->store->backend->audited || pool->length != old_length) {
+        if (audited || pool->length != old_length) {
                 r = write_record(task);
                 if (r < 0) {
+                        pool->limit = old_limit;
                         pool->length = old_length;
-                        (void)set_limit(pool, old_limit);
                         return r;
                 }
         }
-        if (pool->store->backend->audited || !pool->store->config.allocate || pool->limit == old_limit)
+        if (audited)
+                return 0;
+        r = set_limit(pool, task->request.bytes);
+        if (r < 0)
+                return r;
+        if (!pool->store->config.allocate || pool->limit == old_limit)
                 return 0;
         task->old_limit = old_limit;
         WorkOrder order = {.op = WORK_ALLOCATE, .bytes = pool->limit, .length = pool->length};
@@ -273,7 +282,8 @@ int verb_release(Task *task)
 void verb_erase(TaskRunner *runner, PoolFile *pool)
 {
         pool->erasing = true;
-        task_begin(runner, verb_release, pool, NULL,
+        /* Without the memory for it, the audit tries again. */
+        (void)task_begin(runner, verb_release, pool, NULL,
                 &(JobRequest){.kind = JOB_RELEASE, .bytes = JOB_RELEASE_FINAL}, NULL, 0);
 }
 

@@ -10,8 +10,10 @@ import signal
 
 import pytest
 
-from daemon import IS_ROOT, PMBROKERD, Daemon
-from pmbproto import Refused
+pytest.register_assert_rewrite('daemon', 'pmbproto')
+
+from daemon import IS_ROOT, PMBROKERD, Daemon  # noqa: E402
+from pmbproto import Refused  # noqa: E402
 
 TEST_SECONDS = 60
 
@@ -90,9 +92,7 @@ def pytest_runtest_makereport(item, call):
     report = outcome.get_result()
     if report.failed:
         for daemon in running:
-            if daemon.log.exists():
-                lines = daemon.log.read_text(errors='replace').splitlines()
-                report.sections.append((f'pmbrokerd in {daemon.dir}', '\n'.join(lines[-200:])))
+            report.sections.append((f'pmbrokerd in {daemon.dir}', '\n'.join(daemon.log_lines()[-200:])))
     if report.when == 'teardown':
         running[:] = [d for d in running if d.dir.exists()]
 

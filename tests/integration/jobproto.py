@@ -74,7 +74,7 @@ class Jobs:
             try:
                 data, control, _, _ = self.socket.recvmsg(65536, 64, socket.MSG_CMSG_CLOEXEC)
             except ConnectionResetError:
-                return None
+                continue  # told once, when it left something unread; what it had answered can still be read
             if not data:
                 return None
             for level, type, content in control:

@@ -42,10 +42,12 @@ def test_rights_are_checked_before_the_body_is_looked_at(daemon, refused):
 
 
 def test_lists_of_users_have_their_own_pools(daemon):
+    """Those of all processes of the user."""
     alice, bob = daemon.user(ALICE), daemon.user(BOB)
     pool = alice.create(4 * MIB, name='mine').pool
     alice.fill(pool, 1, 0, 1)
     assert bob.pools() == []
+    assert daemon.user(ALICE).pools()[0].pool == pool
     row, = alice.pools()
     assert (row.pool, row.name, row.tenant, row.uid, row.pid, row.store, row.size, row.length, row.max, row.state) == \
         (pool, 'mine', 'a', ALICE, alice.process.pid, 'main', 4 * MIB, 4 * MIB, 4 * MIB, pb.STATE_READY)
@@ -185,6 +187,7 @@ def test_revoke_reaches_an_owner_that_was_away(daemon):
     process = daemon.process(ALICE)
     old = process.connect(daemon.socket)
     pool = old.create(8 * MIB).pool
+    old.fill(pool, 1)
     old.close()
     daemon.admin.revoke(pool)
     user = process.reconnect(daemon.socket, old)

@@ -89,7 +89,7 @@ def test_list_empty(ctl, fake):
     assert ctl('list', '-q') == ''
     assert ctl('list', '--json') == '{\n   "pools": []\n}\n'
     fake.admin = False
-    ctl('list', err=said('note: no pools; those of other processes are shown to administrators only'))
+    ctl('list', err=said('note: no pools; those of other users are shown to administrators only'))
 
 
 def test_list_unknown_state(ctl, fake):
@@ -269,7 +269,7 @@ def test_no_such_pool(ctl, fake):
     ctl('show', '0123456789abcdef', status=NO_POOL, err=said('pool 0123456789abcdef: there is no such pool'))
     fake.admin = False
     ctl('show', 'nobody', status=NO_POOL, err=said(
-        'pool nobody: there is no such pool (pools of other processes are shown to administrators only)'))
+        'pool nobody: there is no such pool (pools of other users are shown to administrators only)'))
 
 
 @pytest.mark.parametrize('verb', [('show',), ('resize', '+2M'), ('resize', '2M'), ('revoke',)])

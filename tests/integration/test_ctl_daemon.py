@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from ctlrun import CTL, DONE, NO_POOL, REFUSED, said
-from daemon import ALICE, IS_ROOT, broker, needs_root, store, tenant, wait_for
+from daemon import ALICE, BOB, IS_ROOT, broker, needs_root, store, tenant, wait_for
 from pmbproto import GIB, MIB
 
 
@@ -103,13 +103,19 @@ def test_many_pools(daemon, ctl):
 @needs_root
 def test_strangers(daemon, ctl):
     pool = f'{daemon.user(ALICE).create(2 * MIB, name="web").pool:016x}'
-    hidden = 'those of other processes are shown to administrators only'
-    assert ctl('list', user=ALICE, err=said(f'note: no pools; {hidden}')) == ''
-    assert ctl('status', user=ALICE).count('\n') == 2
-    for verb in ('stores', 'tenants'):
-        ctl(verb, user=ALICE, status=REFUSED, err=said('only the administrators may do this'))
-    ctl('revoke', pool, user=ALICE, status=REFUSED, err=said(f'pool {pool}: only the administrators may do this'))
+    hidden = 'those of other users are shown to administrators only'
+    assert ctl('list', user=BOB, err=said(f'note: no pools; {hidden}')) == ''
+    assert ctl('list', '-o', 'ID', '--noheadings', user=ALICE) == f'{pool}\n'
+    for who in (ALICE, BOB):
+        assert ctl('status', user=who).count('\n') == 2
+        for verb in ('stores', 'tenants'):
+            ctl(verb, user=who, status=REFUSED, err=said('only the administrators may do this'))
+        ctl('revoke', pool, user=who, status=REFUSED, err=said(f'pool {pool}: only the administrators may do this'))
     for words in [('show', pool), ('resize', pool, '4M')]:
-        ctl(*words, user=ALICE, status=NO_POOL, err=said(f'pool {pool}: there is no such pool'))
-    ctl('revoke', 'web', user=ALICE, status=NO_POOL, err=said(
-        'pool web: there is no such pool (pools of other processes are shown to administrators only)'))
+        ctl(*words, user=BOB, status=NO_POOL, err=said(f'pool {pool}: there is no such pool'))
+    ctl('revoke', 'web', user=BOB, status=NO_POOL, err=said(
+        'pool web: there is no such pool (pools of other users are shown to administrators only)'))
+    # A user's other processes see the pool, and may not touch it.
+    assert pool in ctl('show', 'web', user=ALICE)
+    ctl('resize', 'web', '4M', user=ALICE, status=REFUSED,
+        err=said(f'pool {pool}: only the administrators may do this'))

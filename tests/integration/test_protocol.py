@@ -25,10 +25,15 @@ def shared(start_shared):
         tenant('default', Bytes='infinity', Pools='infinity'))
 
 
+@pytest.fixture(scope='module')
+def idle_fds(shared):
+    return shared.idle_fds()
+
+
 @pytest.fixture
-def daemon(shared):
+def daemon(shared, idle_fds):
     """The shared daemon; what a test leaves behind is cleared away, and the broker must be what it was before."""
-    with shared.unharmed():
+    with shared.unharmed(idle_fds):
         yield shared
         shared.dismiss()
 

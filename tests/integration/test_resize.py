@@ -51,7 +51,7 @@ def test_give_back_keeps_the_other_units(daemon):
     for first, count in (0, 1), (3, 2), (6, 2):
         assert user.is_filled(pool, 1, first, count)
     for unit in 1, 2, 5:
-        assert user.read(pool, unit * UNIT, UNIT) == bytes(UNIT)
+        assert user.pread(pool, unit * UNIT, UNIT) == bytes(UNIT)
     row = user.pool(pool)
     assert (row.size, row.length, row.used, row.state) == (10 * MIB, 16 * MIB, 10 * MIB, pb.STATE_READY)
     assert charged(daemon) == 10 * MIB
@@ -287,5 +287,5 @@ def test_administrators_sizes_are_checked_too(daemon, refused, size):
 
 def test_administrator_cannot_give_back_for_the_owner(daemon, refused):
     pool = daemon.user(ALICE).create(4 * MIB).pool
-    with refused('NOT_FOUND'):
+    with refused('DENIED'):
         daemon.admin.give_back(pool, (0, 1))

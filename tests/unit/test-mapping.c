@@ -188,11 +188,7 @@ static void test_children_get_nothing(void **state)
 
         assert_int_equal(in_child(look, &m), 0);
         assert_int_equal(in_child(look_forked, &m), 0);
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
         assert_int_equal(in_child(touch_forked, &m), -SIGSEGV);
-#else
-        (void)touch_forked;
-#endif
         assert_int_equal(m.base[0], 7);
         mapping_deinit(&m);
 }

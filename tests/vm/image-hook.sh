@@ -27,7 +27,7 @@ mkdir -p "$root/usr/$modules"
 (
     cd "$root/initrd/kernel/$modules"
     cp modules.order modules.builtin modules.builtin.modinfo "$root/usr/$modules"
-    cp -a --parents kernel/arch kernel/crypto kernel/lib kernel/mm \
+    cp -a --parents kernel/crypto kernel/lib kernel/mm \
         kernel/drivers/nvdimm kernel/drivers/dax kernel/drivers/acpi kernel/drivers/virtio \
         kernel/drivers/block kernel/drivers/cxl \
         kernel/fs/ext4 kernel/fs/fuse kernel/fs/overlayfs kernel/fs/quota kernel/fs/squashfs kernel/fs/xfs \
@@ -76,6 +76,8 @@ mkdir -p "$root/etc/systemd/system"
 for unit in getty.target getty@.service serial-getty@.service systemd-logind.service systemd-networkd.service \
     systemd-timesyncd.service systemd-resolved.service systemd-pstore.service systemd-random-seed.service \
     systemd-update-utmp.service systemd-hwdb-update.service systemd-journal-flush.service \
+    modprobe@.service proc-sys-fs-binfmt_misc.automount sys-kernel-debug.mount sys-kernel-tracing.mount \
+    dev-mqueue.mount dev-hugepages.mount \
     ldconfig.service ndctl-monitor.service e2scrub_reap.service e2scrub_all.timer fstrim.timer apt-daily.timer \
     apt-daily-upgrade.timer dpkg-db-backup.timer systemd-tmpfiles-clean.timer xfs_scrub_all.timer; do
     ln -sf /dev/null "$root/etc/systemd/system/$unit"

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Tests that take a whole machine: systemd is PID 1, and what they ask is the installed daemon."""
+
+import os
+import pathlib
+import signal
+
+import pytest
+
+pytest.register_assert_rewrite('system')
+import system as machine  # noqa: E402
+
+RESULTS = pathlib.Path(os.environ.get('RUNTIME_DIRECTORY', '/run/pmbroker-suite'))
+TEST_SECONDS = 120
+
+
+@pytest.fixture
+def system():
+    """The system, serving and empty; after the test it must be that again."""
+    s = machine.System()
+    try:
+        s.wait_until_ready()
+        yield s
+        s.finish()
+    finally:
+        s.end_users()
+
+
+@pytest.fixture
+def stopped():
+    """Nothing of ours runs but the sockets."""
+    machine.systemctl('stop', *machine.SERVICES)
+    machine.systemctl('start', *machine.SOCKETS)
+    assert machine.processes() == []
+
+
+@pytest.fixture(autouse=True)
+def time_limit():
+    """No test hangs."""
+    def on_alarm(_signal, _frame):
+        pytest.fail(f'not done after {TEST_SECONDS} s')
+
+    old = signal.signal(signal.SIGALRM, on_alarm)
+    signal.alarm(TEST_SECONDS)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, old)
+
+
+# -------------------------------------------------------------------------- what the host reads when all is over
+
+def write(name, line):
+    RESULTS.mkdir(exist_ok=True)
+    with (RESULTS / name).open('a') as f:
+        f.write(line + '\n')
+
+
+def pytest_collection_finish(session):
+    for item in session.items:
+        write('found', item.nodeid)
+
+
+def pytest_runtest_logstart(nodeid):
+    write('begun', nodeid)
+
+
+def pytest_runtest_setup(item):
+    item.cursor = machine.journal_cursor()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    item.outcomes = getattr(item, 'outcomes', []) + [report.outcome]
+    if report.failed:
+        since = [f'--after-cursor={item.cursor}']
+        report.sections.append(('journal', machine.run('journalctl', '--output=short-monotonic', *since)))
+    if report.when == 'teardown':
+        bad = [o for o in item.outcomes if o != 'passed']
+        write('results', f'{(bad or ["passed"])[0]} {item.nodeid}')
