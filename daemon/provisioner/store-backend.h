@@ -53,7 +53,22 @@ typedef struct StoreBackend {
         int (*get_used)(StoreEntry *store, PoolFile *pool, uint64_t *ret_bytes);
 
         /* In a worker: WORK_RELEASE. -ETIMEDOUT: not yet, ask again. */
-        int (*release)(const WorkOrder *order, const int fds[static WORK_FDS_MAX], uint64_t *ret_left);
+        int (*release)(const WorkOrder *order, const int fds[static WORK_FDS_MAX], WorkResult *result);
+
+        /*
+         * The rest is for files that the client cannot change, and is NULL for all others. Size and length are the
+         * file's then, not the record's; get_limit() and set_limit() are not called.
+         */
+
+        /* A file was found: everything of the pool but its record, with what keeps it. */
+        int (*adopt)(StoreEntry *store, PoolFile *pool);
+        /* In a worker: WORK_RESIZE, a whole grow or shrink; WORK_SEAL, as far as it was left undone. */
+        int (*resize)(const WorkOrder *order, const int fds[static WORK_FDS_MAX], WorkResult *result);
+        int (*reseal)(const WorkOrder *order, const int fds[static WORK_FDS_MAX], WorkResult *result);
+        /* Whether somebody has the empty file of a released pool open. */
+        bool (*is_held)(const PoolFile *pool);
+        /* A file was found unsealed: what it had may be in two hands. The store takes no new pools any more. */
+        void (*distrust)(StoreEntry *store);
 } StoreBackend;
 
 extern const StoreBackend store_tmpfs;

@@ -248,7 +248,7 @@ static Holders find_holders(int fd)
         return errno == EAGAIN || errno == EBUSY ? HOLDERS_SOME : HOLDERS_UNKNOWN;
 }
 
-static int dir_release(const WorkOrder *order, const int fds[static WORK_FDS_MAX], uint64_t *ret_left)
+static int dir_release(const WorkOrder *order, const int fds[static WORK_FDS_MAX], WorkResult *result)
 {
         char name[NAME_MAX_POOL];
         int fd = fds[WORK_FD_FILE];
@@ -258,7 +258,7 @@ static int dir_release(const WorkOrder *order, const int fds[static WORK_FDS_MAX
         Holders holders = find_holders(fd);
         if (holders == HOLDERS_SOME || (holders == HOLDERS_UNKNOWN && order->bytes != JOB_RELEASE_FINAL))
                 return -ETIMEDOUT; /* truncated at each audit until they are gone */
-        *ret_left = 0;
+        result->left = 0;
         if (unlinkat(fds[WORK_FD_STORE], file_name(name, order->pool), 0) < 0 && errno != ENOENT)
                 return -errno;
         return 0;

@@ -198,14 +198,14 @@ static int tmpfs_get_used(StoreEntry *store, PoolFile *pool, uint64_t *ret_bytes
         return tmpfs_figures(pool->fd, &size, ret_bytes);
 }
 
-static int tmpfs_release(const WorkOrder *order, const int fds[static WORK_FDS_MAX], uint64_t *ret_left)
+static int tmpfs_release(const WorkOrder *order, const int fds[static WORK_FDS_MAX], WorkResult *result)
 {
         char name[POOL_ID_TEXT_MAX];
         int r;
 
         (void)pool_id_format(name, order->pool);
         if (fds[WORK_FD_FILE] >= 0) {
-                r = tmpfs_shrink_to_nothing(fds[WORK_FD_STORE], name, fds[WORK_FD_FILE], ret_left);
+                r = tmpfs_shrink_to_nothing(fds[WORK_FD_STORE], name, fds[WORK_FD_FILE], &result->left);
                 /* Unmounted by a worker that a provisioner before us had left behind. */
                 if (r == -ENOENT || r == -EINVAL)
                         r = 0;

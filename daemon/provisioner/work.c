@@ -100,7 +100,15 @@ void work_carry_out(const WorkOrder *order, const int fds[static WORK_FDS_MAX], 
                 break;
         case WORK_RELEASE:
                 if (backend)
-                        r = backend->release(order, fds, &result->left);
+                        r = backend->release(order, fds, result);
+                break;
+        case WORK_RESIZE:
+                if (backend && backend->resize)
+                        r = backend->resize(order, fds, result);
+                break;
+        case WORK_SEAL:
+                if (backend && backend->reseal)
+                        r = backend->reseal(order, fds, result);
                 break;
         }
         result->error = r;
