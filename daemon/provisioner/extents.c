@@ -60,7 +60,9 @@ uint64_t extents_allowance(uint64_t length)
         return ALLOWANCE_BASE + length / ALLOWANCE_SHARE;
 }
 
-uint64_t extents_limit(uint64_t used, uint64_t size, uint64_t length)
+uint64_t extents_first_limit(uint64_t used, uint64_t size, uint64_t length)
 {
-        return used <= size && size >= length ? used + JOB_UNIT : used;
+        if (size < length)
+                return size;
+        return used > size ? used : size + JOB_UNIT;
 }

@@ -157,12 +157,13 @@ static int change_once(const Change *change, const UnitSet *want, uint64_t lengt
                         extents_allowance(length > figures.length ? length : figures.length));
         if (r >= 0)
                 r = act(change, &missing, &extra, length);
-        /* Twice: calls of the client's that got past the seal before are done when the second one has the lock. */
-        q = fsdax_settle(change->fd, change->project, &figures);
+        /* Twice: what of the client's was waiting for the lock is done when the second one has it. Not what has passed
+         * the seal and not come to the lock: but then the limit leaves it nothing to take. */
+        q = fsdax_settle(change->fd, change->project, /* first= */ false, &figures);
         if (change_seal(change, true) < 0 && q >= 0)
                 q = -EIO;
         if (q >= 0)
-                q = fsdax_settle(change->fd, change->project, &figures);
+                q = fsdax_settle(change->fd, change->project, /* first= */ false, &figures);
         if (q >= 0)
                 q = change_seal(change, true);
         return r < 0 ? r : q;
@@ -384,7 +385,7 @@ int fsdax_reseal(const WorkOrder *order, const int fds[static WORK_FDS_MAX], Wor
                 r = change_seal(&change, true);
         /* One that is being released has its limit already. */
         if (r >= 0 && !(order->flags & WORK_RELEASING))
-                r = fsdax_settle(change.fd, change.project, &figures);
+                r = fsdax_settle(change.fd, change.project, /* first= */ false, &figures);
         if (r >= 0)
                 r = change_seal(&change, true);
         if (r >= 0)

@@ -108,13 +108,13 @@ int fsdax_figures(int fd, uint32_t project, UnitSet *ret_backed, FsdaxFigures *r
 /* XFS frees what it no longer needs some time later, and takes a little more than it says. */
 #define XFS_SLACK UINT64_C(65536)
 
-int fsdax_settle(int fd, uint32_t project, FsdaxFigures *ret)
+int fsdax_settle(int fd, uint32_t project, bool first, FsdaxFigures *ret)
 {
         int r = fsdax_figures(fd, project, NULL, ret);
 
         if (r < 0)
                 return r;
-        uint64_t limit = extents_limit(ret->used, ret->size, ret->length);
+        uint64_t limit = first ? extents_first_limit(ret->used, ret->size, ret->length) : ret->size;
         if (quota_is_xfs(fd))
                 limit = (ret->used > ret->size ? ret->used : ret->size) + XFS_SLACK;
         return quota_set_limit(fd, project, limit > 0 ? limit : GUARD_BYTES);
@@ -178,7 +178,7 @@ int fsdax_pool_grant(PoolFile *pool)
                 if (r < 0)
                         return r;
         }
-        r = fsdax_settle(pool->fd, pool->project, &figures);
+        r = fsdax_settle(pool->fd, pool->project, /* first= */ true, &figures);
         if (r < 0)
                 return r;
         if (figures.size != pool->limit || figures.length != pool->length)

@@ -38,8 +38,8 @@ void *fsdax_guard_unmap(void *guard);
 
 /* May wait for a client. `ret_backed` (NULL: not asked for) must be empty. */
 int fsdax_figures(int fd, uint32_t project, UnitSet *ret_backed, FsdaxFigures *ret);
-/* The limit of a file at rest. May wait for a client. */
-int fsdax_settle(int fd, uint32_t project, FsdaxFigures *ret);
+/* The limit of a file at rest; `first`: its client has never found it unsealed. May wait for a client. */
+int fsdax_settle(int fd, uint32_t project, bool first, FsdaxFigures *ret);
 
 /*
  * Make a file that nobody else has: allocated, with its project, an fd (O_RDONLY) and the guard in `pool`. Not sealed

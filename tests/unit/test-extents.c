@@ -28,7 +28,7 @@ static void the_limit_of_a_file_at_rest(void **state)
         (void)state;
         for (size_t i = 0; i < ELEMENTSOF(cases); i++)
                 assert_int_equal(
-                        extents_limit(cases[i].used, cases[i].size, cases[i].length), cases[i].limit);
+                        extents_first_limit(cases[i].used, cases[i].size, cases[i].length), cases[i].limit);
 }
 
 static void the_allowance(void **state)
