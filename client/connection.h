@@ -63,7 +63,7 @@ struct Call {
         void (*meanwhile)(Call *call);
 
         Refusal refusal; /* if the daemon said no: code is not RESULT_OK */
-        bool uncertain;  /* it was sent and no answer came, at least once: nobody knows whether it was done */
+        bool uncertain; /* it was sent and no answer came, at least once: nobody knows whether it was done */
 
         /* private to connection.c */
         List call_link;

@@ -87,7 +87,8 @@ void pool_told_size(struct pmb_pool *pool, uint64_t size, uint64_t length)
         pool->size = size;
         pool->length = length;
         /* What cannot be mapped now stays unbacked here, and is tried again with the next word from the daemon. */
-        (void)mapping_extend(&pool->mapping, length < pool->mapping.reserved ? length : pool->mapping.reserved);
+        (void)mapping_extend(
+                &pool->mapping, length < pool->mapping.reserved ? length : pool->mapping.reserved);
         arena_lock(&pool->arena);
         units_sync(&pool->arena.units, size, pool->mapping.mapped);
         arena_unlock(&pool->arena);

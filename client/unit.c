@@ -102,7 +102,8 @@ unsigned units_begin_give(Units *u, uint32_t max_units, UnitSpan *spans, unsigne
         const Range *r;
 
         while (max_units > 0 && n < max_spans && (r = ranges_before(&u->free, limit))) {
-                uint64_t first = (r->start + UNIT_SIZE - 1) / UNIT_SIZE, end = (r->start + r->size) / UNIT_SIZE;
+                uint64_t first = (r->start + UNIT_SIZE - 1) / UNIT_SIZE,
+                         end = (r->start + r->size) / UNIT_SIZE;
 
                 limit = r->start;
                 if (end <= first)
@@ -220,7 +221,8 @@ uint32_t units_count_free(const Units *u)
         const Range *r;
 
         while ((r = ranges_before(&u->free, limit))) {
-                uint64_t first = (r->start + UNIT_SIZE - 1) / UNIT_SIZE, end = (r->start + r->size) / UNIT_SIZE;
+                uint64_t first = (r->start + UNIT_SIZE - 1) / UNIT_SIZE,
+                         end = (r->start + r->size) / UNIT_SIZE;
 
                 n += end > first ? end - first : 0;
                 limit = r->start;

@@ -23,17 +23,17 @@
 
 #define JOB_VERSION 2
 
-#define JOB_RECORD_MAX 512 /* bytes */
-#define JOB_STORES_MAX 64  /* stores of a configuration */
-#define JOB_POOLS_MAX  32  /* pools in one JOB_POOLS reply */
-#define JOB_USAGE_MAX  256 /* pools in one JOB_USAGE */
-#define JOB_RANGES_MAX 128 /* unit ranges in one JOB_SHRINK */
-#define JOB_NAME_MAX   33  /* name of a store, with NUL */
-#define JOB_REASON_MAX 160
-#define JOB_STEPS_MAX  16  /* of a plan */
-#define JOB_TEXT_MAX   400 /* of a step */
-#define JOB_REGIONS_MAX 32 /* rows in one JOB_REGIONS reply */
-#define JOB_PACKET_MAX 32768 /* bytes of any packet, both ways */
+#define JOB_RECORD_MAX  512 /* bytes */
+#define JOB_STORES_MAX  64  /* stores of a configuration */
+#define JOB_POOLS_MAX   32  /* pools in one JOB_POOLS reply */
+#define JOB_USAGE_MAX   256 /* pools in one JOB_USAGE */
+#define JOB_RANGES_MAX  128 /* unit ranges in one JOB_SHRINK */
+#define JOB_NAME_MAX    33  /* name of a store, with NUL */
+#define JOB_REASON_MAX  160
+#define JOB_STEPS_MAX   16    /* of a plan */
+#define JOB_TEXT_MAX    400   /* of a step */
+#define JOB_REGIONS_MAX 32    /* rows in one JOB_REGIONS reply */
+#define JOB_PACKET_MAX  32768 /* bytes of any packet, both ways */
 
 #define JOB_UNIT (UINT64_C(2) << 20) /* bytes: every size and length is a multiple */
 

@@ -79,13 +79,13 @@ static void check_units(FakeDaemon *f, struct pmb_pool *pool)
         assert_int_equal(pool->size, truth.n_backed * U);
 }
 
-#define WAIT_FOR(condition)                                                                                           \
-        do {                                                                                                          \
-                uint64_t give_up_ = now_usec() + 10 * USEC_PER_SEC;                                                   \
-                while (!(condition)) {                                                                                \
-                        assert_true(now_usec() < give_up_);                                                           \
-                        (void)usleep(200);                                                                            \
-                }                                                                                                     \
+#define WAIT_FOR(condition)                                         \
+        do {                                                        \
+                uint64_t give_up_ = now_usec() + 10 * USEC_PER_SEC; \
+                while (!(condition)) {                              \
+                        assert_true(now_usec() < give_up_);         \
+                        (void)usleep(200);                          \
+                }                                                   \
         } while (0)
 
 /* -------------------------------------------------------------------------------------------------------- events */
@@ -339,7 +339,9 @@ static void test_resize(void **state)
 /* More pieces than fit into one request. */
 static void test_give_back_in_pieces(void **state)
 {
-        enum { N = 400 };
+        enum {
+                N = 400
+        };
         FakeDaemon *f = *state;
         struct pmb_client *client = connect_to(f, 0);
         struct pmb_pool *pool = create(client, N * U);
@@ -485,7 +487,8 @@ static void test_garbage(void **state)
         assert_int_equal(pmb_pool_resize(pool, 10 * U), -EPROTO);
         fake_script(f, CREATE, FAKE_WRONG_ANSWER);
         assert_int_equal(
-                pmb_pool_create(client, &(struct pmb_pool_options){.size = U}, &(struct pmb_pool *){NULL}), -EPROTO);
+                pmb_pool_create(client, &(struct pmb_pool_options){.size = U}, &(struct pmb_pool *){NULL}),
+                -EPROTO);
         pmb_pool_close(pool);
         pmb_client_unref(client);
 }
@@ -630,7 +633,8 @@ static void test_daemon_stays_away(void **state)
         before = now_usec();
         assert_int_equal(pmb_pool_resize(pool, 16 * U), -ENOTCONN);
         assert_true(now_usec() - before >= 100000);
-        assert_int_equal(pmb_pool_create(client, &(struct pmb_pool_options){.size = U}, &(struct pmb_pool *){NULL}),
+        assert_int_equal(
+                pmb_pool_create(client, &(struct pmb_pool_options){.size = U}, &(struct pmb_pool *){NULL}),
                 -ENOTCONN);
         /* Closing does not wait; the daemon is told when it is back. */
         client->connection.timeout_usec = CALL_TIMEOUT_USEC;
