@@ -31,6 +31,7 @@ typedef struct Preparation {
         Preparer *preparer;
         StoreEntry *store; /* NULL: REGIONS, or the store has gone */
         PrepareTask task;
+        StoreConfig config; /* what it was begun with */
         sd_event_source *report_source;
         sd_event_source *exit_source;
         sd_event_source *timer; /* until it begins, or begins again */
@@ -262,13 +263,18 @@ static int begin_later(Preparation *preparation, uint64_t usec)
                 usec, usec / 16, on_timer, preparation);
 }
 
-/* Drivers may come up after us. Returns true if it will be tried again. */
+/* Drivers may come up after us, and administrators correct mistakes meanwhile. Returns true if it will be tried again. */
 static bool try_again(Preparation *preparation)
 {
+        const StoreEntry *store = preparation->store;
         uint64_t usec = preparation->again_usec;
 
-        if (preparation->error != -ENODEV || !preparation->store || preparation->n_askers > 0 ||
+        if (preparation->error >= 0 || !store || preparation->n_askers > 0 ||
                 (preparation->task != PREPARE_SERVE && preparation->task != PREPARE_APPLY))
+                return false;
+        if (memcmp(&preparation->config, &store->config, sizeof(store->config)) != 0)
+                return begin_later(preparation, 0) >= 0;
+        if (preparation->error != -ENODEV)
                 return false;
         if (begin_later(preparation, usec) < 0)
                 return false;
@@ -388,6 +394,8 @@ static int begin(Preparation *preparation)
 
         preparation->n_steps = 0;
         preparation->ended = false;
+        if (preparation->store)
+                memcpy(&preparation->config, &preparation->store->config, sizeof(preparation->config));
         if (preparation->task == PREPARE_DEPROVISION) /* ours would keep it mounted */
                 preparation->store->dir_fd = safe_close(preparation->store->dir_fd);
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
