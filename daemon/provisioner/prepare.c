@@ -40,7 +40,8 @@ typedef struct Preparation {
         bool ended; /* the child has said how it ended */
         int error;
         uint64_t again_usec;
-        uint64_t deadline; /* of pools that have to go */
+        char logged[JOB_TEXT_MAX]; /* not said twice */
+        uint64_t deadline;         /* of pools that have to go */
         Asker askers[ASKERS_MAX];
         unsigned n_askers;
         JobStep steps[JOB_STEPS_MAX];
@@ -272,8 +273,10 @@ static bool try_again(Preparation *preparation)
         if (preparation->error >= 0 || !store || preparation->n_askers > 0 ||
                 (preparation->task != PREPARE_SERVE && preparation->task != PREPARE_APPLY))
                 return false;
-        if (memcmp(&preparation->config, &store->config, sizeof(store->config)) != 0)
+        if (memcmp(&preparation->config, &store->config, sizeof(store->config)) != 0) {
+                preparation->task = store->config.manual ? PREPARE_SERVE : PREPARE_APPLY;
                 return begin_later(preparation, 0) >= 0;
+        }
         if (preparation->error != -ENODEV)
                 return false;
         if (begin_later(preparation, usec) < 0)
@@ -295,11 +298,12 @@ static void finish(Preparation *preparation, int error)
         preparation->pidfd = safe_close(preparation->pidfd);
         preparation->error = error;
         if (store && changes(task) && error < 0) {
-                bool known = strcmp(store->reason, last_words(preparation)) == 0;
                 if (!store->available)
                         (void)snprintf(store->reason, sizeof(store->reason), "%s", last_words(preparation));
-                if (!known || preparation->again_usec <= AGAIN_MIN_USEC)
+                if (strcmp(preparation->logged, last_words(preparation)) != 0)
                         log_warning("Store %s: %s", store->config.name, last_words(preparation));
+                (void)snprintf(
+                        preparation->logged, sizeof(preparation->logged), "%s", last_words(preparation));
         }
         for (unsigned i = 0; i < preparation->n_askers; i++)
                 answer(preparation, &preparation->askers[i]);
