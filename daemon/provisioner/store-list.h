@@ -21,8 +21,9 @@ uint64_t store_list_count_pools(const StoreList *list);
 int store_list_add(StoreList *list, TaskRunner *runner, const StoreConfig *config);
 
 /*
- * Make the list what the configuration says. -EBUSY, and nothing has changed, when a store that holds pools would go
- * or move; *ret_store is its name. Another error is that of the first store that could not be made: the others were.
+ * Make the list what the configuration says. -EBUSY, and nothing has changed, when a store that holds pools
+ * would go or move; *ret_store is its name. Another error is that of the first store that could not be made:
+ * the others were.
  */
 int store_list_reload(StoreList *list, TaskRunner *runner, const StoreConfig *stores, uint32_t n_stores,
         const char **ret_store);
