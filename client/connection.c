@@ -401,14 +401,18 @@ static int call_once(Connection *c, Call *call, uint64_t deadline_usec)
                 }
                 if (call->n_garbled > 1)
                         return -EBADMSG;
+                if (call->flags & CALL_ONCE)
+                        return -ECONNRESET;
                 if (call->flags & CALL_IF_CONNECTED)
                         return -ENOTCONN;
         }
 }
 
+/* A repeated request may find itself at work. */
 static bool refused_for_now(const Call *call)
 {
-        return call->refusal.code == RESULT_RETRY || call->refusal.code == RESULT_RATE;
+        return call->refusal.code == RESULT_RETRY || call->refusal.code == RESULT_RATE ||
+               (call->refusal.code == RESULT_BUSY && call->uncertain);
 }
 
 int connection_call(Connection *c, Call *call)

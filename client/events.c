@@ -93,7 +93,7 @@ static void on_resumed(void *userdata, const ResumedPool *pools, size_t n)
                 struct pmb_pool *pool = list_entry(it, struct pmb_pool, pool_link);
                 const ResumedPool *resumed = find_resumed(pools, n, pool->id);
 
-                if (!resumed) {
+                if (!resumed || resumed->releasing) {
                         if (atomic_load(&pool->refuse) != ESTALE)
                                 revoke_pool(client, pool);
                 } else if (resumed->size != pool->size) {
@@ -174,7 +174,7 @@ static struct pmb_pool *take_pool(struct pmb_client *client, unsigned *ret_todo,
         list_for_each (it, &client->pools) {
                 struct pmb_pool *pool = list_entry(it, struct pmb_pool, pool_link);
 
-                if (pool->todo == 0)
+                if (pool->todo == 0 || !pool->ready)
                         continue;
                 *ret_todo = pool->todo;
                 *ret_target = pool->reclaim_target;

@@ -262,6 +262,11 @@ int pmb_pool_create(struct pmb_client *client, const struct pmb_pool_options *op
                 (void)pmb_pool_close(TAKE_PTR(pool));
                 return r;
         }
+        connection_lock(&client->connection);
+        pool->ready = true;
+        if (pool->todo)
+                connection_kick(&client->connection);
+        connection_unlock(&client->connection);
         *ret = TAKE_PTR(pool);
         return 0;
 }

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 /*
- * How it is put together. Jobs arrive at the job server, are checked by the dispatch, and become tasks: the steps of a
- * verb on a pool. What a verb does depends on the kind of the store, behind a backend; what may hang is an order to the
- * crew of workers. Beside the broker only the audit, and at the start the adoption of what is there, begin tasks.
+ * How it is put together. Jobs arrive at the job server, are checked by the dispatch, and become tasks: the
+ * steps of a verb on a pool. What a verb does depends on the kind of the store, behind a backend; what may
+ * hang is an order to the crew of workers. Beside the broker only the audit, and at the start the adoption
+ * of what is there, begin tasks.
  *
- *     jobserver -> dispatch -> task (one at a time per pool) -> verbs -> store backend
- *              audit, adopt ---^                                    \-> crew -> worker -> work -> store backend
+ *     jobserver -> dispatch -> task (one at a time per pool) -> verbs -> backend
+ *              audit, adopt ---^                                    \-> crew -> worker -> work -> backend
  *
- * No state but the pools themselves, in the kernel, and their records: a provisioner that is killed finds both again.
+ * No state but the pools themselves, in the kernel, and their records: a provisioner that is killed finds
+ * both again.
  */
 
 #include <errno.h>
@@ -45,7 +47,7 @@ struct Provisioner {
 
 DEFINE_CLEANUP(Provisioner, provisioner_free);
 
-/* ------------------------------------------------------------------------------------------------------------ jobs */
+/* ------------------------------------------------------------------------------------------------ jobs */
 
 static void on_job(void *userdata, JobConnection *connection, const JobRequest *request, const void *tail)
 {
@@ -106,7 +108,7 @@ static void on_prepared(void *userdata, StoreEntry *store, PrepareTask task, int
         jobserver_broadcast(p->server, &event, NULL, 0);
 }
 
-/* ------------------------------------------------------------------------------------------------------------ life */
+/* ------------------------------------------------------------------------------------------------ life */
 
 /* One descriptor per pool, for thousands of them. */
 static int raise_descriptors(uint64_t *ret_pools_max)

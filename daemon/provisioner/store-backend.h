@@ -2,11 +2,11 @@
 #pragma once
 
 /*
- * What a kind of store does with a pool. The verbs (verbs.c) put these together into jobs; the order of things,
- * records, replies and time limits are theirs.
+ * What a kind of store does with a pool. The verbs (verbs.c) put these together into jobs; the order of
+ * things, records, replies and time limits are theirs.
  *
- * Everything but carry_out() runs in the main process and must not wait for a client: no call here takes the lock of
- * an inode that a client may hold. What does is a work order.
+ * Everything but work() runs in the main process and must not wait for a client: no call here takes the lock
+ * of an inode that a client may hold. What does is a work order.
  */
 
 #include <stdbool.h>
@@ -15,14 +15,18 @@
 #include "provisioner/store-config.h"
 #include "provisioner/work.h"
 
-/* Beyond its limit an audited pool may have what the file system needs to know where its blocks are, and no more. */
+/* Beyond its limit an audited pool may have what the file system needs to know where its blocks are, and no
+ * more. */
 #define AUDIT_TOLERANCE JOB_UNIT
+
+#define WORK_ORDINARY 1
 
 typedef struct PoolFile PoolFile;
 typedef struct StoreEntry StoreEntry;
 typedef struct StoreContext StoreContext;
 
-/* Called for each pool that was found; the fd (-EBADF: there is an entry, but no file in it) is taken over. */
+/* Called for each pool that was found; the fd (-EBADF: there is an entry, but no
+ * file in it) is taken over. */
 typedef int (*StoreFoundFn)(StoreEntry *store, uint64_t id, int fd, void *userdata);
 
 typedef struct StoreBackend {
@@ -30,8 +34,9 @@ typedef struct StoreBackend {
         /* The kernel does not know the limit: it is in the record, and held by audit. */
         bool audited;
 
-        /* Sets capacity, page_size, keeps, dir_fd. A refusal is told by store_entry_refuse(). Called again for a changed
-         * configuration and after a failure: what is open stays open, since orders may be under way. */
+        /* Sets capacity, page_size, keeps, dir_fd. A refusal is told by store_entry_refuse(). Called again
+         * for a changed configuration and after a failure: what is open stays open, since orders may be
+         * under way. */
         int (*open)(StoreEntry *store, const StoreContext *context);
         void (*close)(StoreEntry *store); /* also when it was not or only half opened */
         /* It is not configured any more, and without pools: undo what outlives close(). May be NULL. */
@@ -39,7 +44,8 @@ typedef struct StoreBackend {
 
         /* Find what there is. Stops at an error of the callback and returns it. */
         int (*scan)(StoreEntry *store, StoreFoundFn found, void *userdata);
-        /* Make the file of a new pool, with pool->limit and pool->length: sets pool->fd. -EEXIST. Undoes itself. */
+        /* Make the file of a new pool, with pool->limit and pool->length: sets pool->fd. -EEXIST. Undoes
+         * itself. */
         int (*create)(StoreEntry *store, PoolFile *pool);
         /* A further open file description of the file, for the client. Returns the fd. */
         int (*open_client)(StoreEntry *store, PoolFile *pool);
@@ -52,8 +58,9 @@ typedef struct StoreBackend {
         int (*set_limit)(StoreEntry *store, PoolFile *pool, uint64_t bytes);
         int (*get_used)(StoreEntry *store, PoolFile *pool, uint64_t *ret_bytes);
 
-        /* In a worker: WORK_RELEASE. -ETIMEDOUT: not yet, ask again. */
-        int (*release)(const WorkOrder *order, const int fds[static WORK_FDS_MAX], uint64_t *ret_left);
+        /* In a worker: WORK_RELEASE, for which -ETIMEDOUT means not yet, ask again; and what else of WorkOp
+         * is not done in the ordinary way (work.c): WORK_ORDINARY for the rest. */
+        int (*work)(const WorkOrder *order, const int fds[static WORK_FDS_MAX], WorkResult *result);
 } StoreBackend;
 
 extern const StoreBackend store_tmpfs;

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * What a worker is told to do and what it answers. Everything that takes the lock of an inode which a client holds
- * is a work order: a client can keep that lock for as long as it likes. An order is numbers and descriptors; a worker
- * never learns a path.
+ * What a worker is told to do and what it answers. Everything that takes the lock of an inode which a client
+ * holds is a work order: a client can keep that lock for as long as it likes. An order is numbers and
+ * descriptors; a worker never learns a path.
  */
 
 #include <stddef.h>
