@@ -123,12 +123,11 @@ static int fsdax_store_set_limit(StoreEntry *store, PoolFile *pool, uint64_t byt
         return -EOPNOTSUPP;
 }
 
-static int fsdax_store_release(
-        const WorkOrder *order, const int fds[static WORK_FDS_MAX], uint64_t *ret_left)
+static int fsdax_store_work(const WorkOrder *order, const int fds[static WORK_FDS_MAX], WorkResult *result)
 {
         (void)order;
         (void)fds;
-        (void)ret_left;
+        (void)result;
         return -EOPNOTSUPP;
 }
 
@@ -144,5 +143,5 @@ const StoreBackend store_fsdax = {
         .get_limit = fsdax_store_get_limit,
         .set_limit = fsdax_store_set_limit,
         .get_used = fsdax_store_get_limit,
-        .release = fsdax_store_release,
+        .work = fsdax_store_work,
 };
