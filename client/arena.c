@@ -64,8 +64,8 @@ static bool on_dalloc(extent_hooks_t *hooks, void *addr, size_t size, bool commi
 }
 
 /* Extents are nothing but addresses: they can be cut and joined anywhere. */
-static bool on_split(extent_hooks_t *hooks, void *addr, size_t size, size_t size_a, size_t size_b, bool committed,
-        unsigned index)
+static bool on_split(extent_hooks_t *hooks, void *addr, size_t size, size_t size_a, size_t size_b,
+        bool committed, unsigned index)
 {
         (void)hooks, (void)addr, (void)size, (void)size_a, (void)size_b, (void)committed, (void)index;
         return false;
@@ -114,7 +114,7 @@ int arena_open(Arena *a)
 
         r = pmbj_mallctl("experimental.arenas_create_ext", &a->index, &size, &config, sizeof(config));
         if (r != 0)
-                return -r;
+                return r == EAGAIN ? -EMFILE : -r;
         a->open = true;
         a->flags = MALLOCX_ARENA(a->index) | MALLOCX_TCACHE_NONE;
 

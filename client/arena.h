@@ -23,11 +23,11 @@ typedef struct Arena {
         pthread_mutex_t lock;
         Units units;
         uint8_t *base;
-        int flags;          /* for mallocx() and its kin */
-        unsigned index;     /* jemalloc's number */
-        bool open;          /* the jemalloc arena exists */
-        bool closing;       /* extents come back for the last time */
-        size_t purge[3];    /* mallctl names, looked up once */
+        int flags;       /* for mallocx() and its kin */
+        unsigned index;  /* jemalloc's number */
+        bool open;       /* the jemalloc arena exists */
+        bool closing;    /* extents come back for the last time */
+        size_t purge[3]; /* mallctl names, looked up once */
         size_t small[5];
         size_t large[5];
 } Arena;
@@ -35,7 +35,7 @@ typedef struct Arena {
 /* Prepare the units for `reserved` bytes at `base`; none is backed. Returns 0 or -ENOMEM. */
 int arena_init(Arena *a, void *base, uint64_t reserved, bool raw);
 
-/* Make the heap. Returns 0, -ENOMEM, or -EAGAIN when jemalloc has no more arenas (4094). */
+/* Make the heap. Returns 0, -ENOMEM, or -EMFILE when jemalloc has no more arenas (4094). */
 int arena_open(Arena *a);
 
 /* All blocks cease to exist. Takes what arena_init() prepared, opened or not. */

@@ -138,7 +138,7 @@ static void end_call(Call *call, int result)
 
 static Call *find_call(Connection *c, uint64_t serial)
 {
-        list_for_each(it, &c->calls) {
+        list_for_each (it, &c->calls) {
                 Call *call = list_entry(it, Call, call_link);
 
                 if (call->packet.serial == serial)
@@ -401,14 +401,18 @@ static int call_once(Connection *c, Call *call, uint64_t deadline_usec)
                 }
                 if (call->n_garbled > 1)
                         return -EBADMSG;
+                if (call->flags & CALL_ONCE)
+                        return -ECONNRESET;
                 if (call->flags & CALL_IF_CONNECTED)
                         return -ENOTCONN;
         }
 }
 
+/* A repeated request may find itself at work. */
 static bool refused_for_now(const Call *call)
 {
-        return call->refusal.code == RESULT_RETRY || call->refusal.code == RESULT_RATE;
+        return call->refusal.code == RESULT_RETRY || call->refusal.code == RESULT_RATE ||
+               (call->refusal.code == RESULT_BUSY && call->uncertain);
 }
 
 int connection_call(Connection *c, Call *call)
@@ -429,7 +433,8 @@ int connection_call(Connection *c, Call *call)
                                 call->packet.request_id = ++c->request_id;
 
                 r = call_once(c, call, deadline);
-                if (!refused_for_now(call) || (call->flags & CALL_IF_CONNECTED) || now_usec() + pause >= deadline)
+                if (!refused_for_now(call) || (call->flags & CALL_IF_CONNECTED) ||
+                        now_usec() + pause >= deadline)
                         break;
                 /* Nobody signals a call that is not linked: this sleeps. */
                 wait_until(c, &call->cond, now_usec() + pause);

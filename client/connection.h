@@ -14,7 +14,7 @@
  * without telling each other which, so an answer that is applied after a later event would be wrong.
  *
  * Disconnects. Calls that are unanswered when the daemon goes away are repeated on the next connection under the same
- * request id. Whoever needs the connection makes it, one thread at a time, no more often than the back-off permits.
+ * request id, unless they must not be. Whoever needs the connection makes it, one thread at a time, no more often than the back-off permits.
  *
  * `lock` is held while the handlers are called, and never while waiting.
  */
@@ -49,6 +49,7 @@ typedef struct ConnectionHandler {
 enum {
         CALL_MUTATES = 1u << 0,      /* carries a request id */
         CALL_IF_CONNECTED = 1u << 1, /* fails with -ENOTCONN instead of waiting for the daemon */
+        CALL_ONCE = 1u << 2, /* once sent it is not repeated: fails with -ECONNRESET, and `uncertain` */
 };
 
 /* One request: `packet`, `flags`, `expect` and perhaps the functions are given, the rest is the result. */
@@ -63,7 +64,7 @@ struct Call {
         void (*meanwhile)(Call *call);
 
         Refusal refusal; /* if the daemon said no: code is not RESULT_OK */
-        bool uncertain;  /* it was sent and no answer came, at least once: nobody knows whether it was done */
+        bool uncertain; /* it was sent and no answer came, at least once: nobody knows whether it was done */
 
         /* private to connection.c */
         List call_link;

@@ -19,7 +19,7 @@
 
 static struct pmb_pool *find_pool(struct pmb_client *client, uint64_t id)
 {
-        list_for_each(it, &client->pools) {
+        list_for_each (it, &client->pools) {
                 struct pmb_pool *pool = list_entry(it, struct pmb_pool, pool_link);
 
                 if (pool->id == id)
@@ -89,11 +89,11 @@ static void on_resumed(void *userdata, const ResumedPool *pools, size_t n)
         struct pmb_client *client = userdata;
         unsigned n_orphans = 0;
 
-        list_for_each(it, &client->pools) {
+        list_for_each (it, &client->pools) {
                 struct pmb_pool *pool = list_entry(it, struct pmb_pool, pool_link);
                 const ResumedPool *resumed = find_resumed(pools, n, pool->id);
 
-                if (!resumed) {
+                if (!resumed || resumed->releasing) {
                         if (atomic_load(&pool->refuse) != ESTALE)
                                 revoke_pool(client, pool);
                 } else if (resumed->size != pool->size) {
@@ -171,10 +171,10 @@ static int handle_pool(struct pmb_client *client, struct pmb_pool *pool, unsigne
 /* A pool that something is to be done about, pinned. */
 static struct pmb_pool *take_pool(struct pmb_client *client, unsigned *ret_todo, uint64_t *ret_target)
 {
-        list_for_each(it, &client->pools) {
+        list_for_each (it, &client->pools) {
                 struct pmb_pool *pool = list_entry(it, struct pmb_pool, pool_link);
 
-                if (pool->todo == 0)
+                if (pool->todo == 0 || !pool->ready)
                         continue;
                 *ret_todo = pool->todo;
                 *ret_target = pool->reclaim_target;

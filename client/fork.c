@@ -19,7 +19,7 @@ static List clients = LIST_INIT(clients);
 
 static void for_each_client(void (*fn)(Connection *c))
 {
-        list_for_each(it, &clients)
+        list_for_each (it, &clients)
                 fn(&list_entry(it, struct pmb_client, client_link)->connection);
 }
 
@@ -40,7 +40,7 @@ static void after_fork(void)
 static void in_child(void)
 {
         registry_for_each(pool_forked);
-        list_for_each(it, &clients)
+        list_for_each (it, &clients)
                 client_forked(list_entry(it, struct pmb_client, client_link));
         after_fork();
 }

@@ -228,7 +228,12 @@ static int recv_pools(Handshake *h, uint64_t deadline_usec)
                 for (size_t i = 0; i < p->pools->n_rows; i++) {
                         const Pmbroker__V1__PoolRow *row = p->pools->rows[i];
 
-                        pools[h->n_pools++] = (ResumedPool){row->pool, row->size, row->length};
+                        pools[h->n_pools++] = (ResumedPool){
+                                .id = row->pool,
+                                .size = row->size,
+                                .length = row->length,
+                                .releasing = row->state == PMBROKER__V1__POOL_STATE__STATE_RELEASING,
+                        };
                 }
                 next = p->pools->next;
                 wire_free_server(p);

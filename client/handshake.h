@@ -21,6 +21,7 @@ typedef struct ResumedPool {
         uint64_t id;
         uint64_t size;
         uint64_t length;
+        bool releasing;
 } ResumedPool;
 
 typedef struct Handshake {

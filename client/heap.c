@@ -189,8 +189,8 @@ int pmb_pool_stats(struct pmb_pool *pool, struct pmb_pool_stats *ret)
 
 int pmb_pool_explain(struct pmb_pool *pool, char *buf, size_t size)
 {
-        char asked[FORMAT_SIZE_MAX], total[FORMAT_SIZE_MAX], taken[FORMAT_SIZE_MAX], largest[FORMAT_SIZE_MAX],
-                max[FORMAT_SIZE_MAX], sentence[REFUSAL_SENTENCE_MAX];
+        char asked[FORMAT_SIZE_MAX], total[FORMAT_SIZE_MAX], taken[FORMAT_SIZE_MAX],
+                largest[FORMAT_SIZE_MAX], max[FORMAT_SIZE_MAX], sentence[REFUSAL_SENTENCE_MAX];
         Refusal refusal;
         HeapFull full;
 
@@ -201,7 +201,8 @@ int pmb_pool_explain(struct pmb_pool *pool, char *buf, size_t size)
 
         if (full.asked > 0)
                 return snprintf(buf, size,
-                        "pool %016" PRIx64 " of %s has %s in live blocks and no contiguous %s left; the largest free "
+                        "pool %016" PRIx64
+                        " of %s has %s in live blocks and no contiguous %s left; the largest free "
                         "range is %s, and the pool may grow to %s",
                         pool->id, format_size(total, full.size), format_size(taken, full.taken),
                         format_size(asked, full.asked), format_size(largest, full.largest),

@@ -111,8 +111,9 @@ int pmb_client_dispatch(struct pmb_client *client);
 
 /* How a pool shall be. Zero fields mean the default. */
 struct pmb_pool_options {
-        uint64_t size;     /* bytes at first, rounded up to PMB_UNIT; required */
-        uint64_t max_size; /* bytes that it may ever grow to (address space is reserved for it, no memory); default:
+        uint64_t size; /* bytes at first, rounded up to PMB_UNIT; required */
+        uint64_t
+                max_size; /* bytes that it may ever grow to (address space is reserved for it, no memory); default:
                               8 times size and at least 1 GiB */
         const char *store; /* name of a store; default: any that is permitted, the emptiest first */
         const char *name;  /* a label for lists: [a-z0-9._-]{1,32} */
@@ -134,8 +135,8 @@ enum {
  * -ENODEV (the store is not served), -ENOENT (no such store), -EACCES (no tenant for this process), -EINVAL, -EAGAIN
  * (the daemon is busy with itself: try again), -ENOMEM, -EMFILE, -ENOTCONN (the daemon is away), -ETIMEDOUT.
  */
-int pmb_pool_create(struct pmb_client *client, const struct pmb_pool_options *options, struct pmb_pool **ret)
-        PMB_WARN_UNUSED;
+int pmb_pool_create(struct pmb_client *client, const struct pmb_pool_options *options,
+        struct pmb_pool **ret) PMB_WARN_UNUSED;
 
 /**
  * pmb_pool_close - give the pool back

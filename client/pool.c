@@ -87,7 +87,8 @@ void pool_told_size(struct pmb_pool *pool, uint64_t size, uint64_t length)
         pool->size = size;
         pool->length = length;
         /* What cannot be mapped now stays unbacked here, and is tried again with the next word from the daemon. */
-        (void)mapping_extend(&pool->mapping, length < pool->mapping.reserved ? length : pool->mapping.reserved);
+        (void)mapping_extend(
+                &pool->mapping, length < pool->mapping.reserved ? length : pool->mapping.reserved);
         arena_lock(&pool->arena);
         units_sync(&pool->arena.units, size, pool->mapping.mapped);
         arena_unlock(&pool->arena);
@@ -261,6 +262,11 @@ int pmb_pool_create(struct pmb_client *client, const struct pmb_pool_options *op
                 (void)pmb_pool_close(TAKE_PTR(pool));
                 return r;
         }
+        connection_lock(&client->connection);
+        pool->ready = true;
+        if (pool->todo)
+                connection_kick(&client->connection);
+        connection_unlock(&client->connection);
         *ret = TAKE_PTR(pool);
         return 0;
 }

@@ -23,10 +23,10 @@
 
 /* Why the last allocation failed; the figures are those of that moment. */
 typedef struct HeapFull {
-        uint64_t asked;     /* bytes; 0: nothing failed since the last refusal of the daemon */
-        uint64_t size;      /* of the pool */
-        uint64_t taken;     /* by live blocks, after all that was dirty was handed back */
-        uint64_t largest;   /* free range */
+        uint64_t asked;   /* bytes; 0: nothing failed since the last refusal of the daemon */
+        uint64_t size;    /* of the pool */
+        uint64_t taken;   /* by live blocks, after all that was dirty was handed back */
+        uint64_t largest; /* free range */
 } HeapFull;
 
 /* What somebody has to do about the pool, outside of locks. */
@@ -57,6 +57,7 @@ struct pmb_pool {
 
         /* Under the lock of the connection, and atomic for those who only look. */
         List pool_link;
+        bool ready;    /* the application has it: it may be told about it */
         unsigned pins; /* the dispatcher is at it: closing waits */
         unsigned todo;
         uint64_t reclaim_target;

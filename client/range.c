@@ -44,7 +44,8 @@ static Range *node_new(RangeSet *s, uint64_t start, uint64_t size)
         Range *r;
 
         if (!s->spare && (!s->chunks || s->n_used == CHUNK_NODES)) {
-                RangeChunk *c = mmap(NULL, CHUNK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                RangeChunk *c =
+                        mmap(NULL, CHUNK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
                 if (c == MAP_FAILED)
                         return NULL;

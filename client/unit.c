@@ -102,7 +102,8 @@ unsigned units_begin_give(Units *u, uint32_t max_units, UnitSpan *spans, unsigne
         const Range *r;
 
         while (max_units > 0 && n < max_spans && (r = ranges_before(&u->free, limit))) {
-                uint64_t first = (r->start + UNIT_SIZE - 1) / UNIT_SIZE, end = (r->start + r->size) / UNIT_SIZE;
+                uint64_t first = (r->start + UNIT_SIZE - 1) / UNIT_SIZE,
+                         end = (r->start + r->size) / UNIT_SIZE;
 
                 limit = r->start;
                 if (end <= first)
@@ -151,27 +152,6 @@ int units_begin_give_at(Units *u, UnitSpan span)
         return 0;
 }
 
-unsigned units_giving(const Units *u, UnitSpan *spans, unsigned max_spans)
-{
-        unsigned n = 0;
-
-        for (uint32_t i = 0; u->n_giving > 0 && i < u->max; i++) {
-                if (i % WORD == 0 && u->giving[i / WORD] == 0) {
-                        i += WORD - 1;
-                        continue;
-                }
-                if (!bit_get(u->giving, i))
-                        continue;
-                if (n > 0 && spans[n - 1].first + spans[n - 1].count == i)
-                        spans[n - 1].count++;
-                else if (n < max_spans)
-                        spans[n++] = (UnitSpan){.first = i, .count = 1};
-                else
-                        break;
-        }
-        return n;
-}
-
 static void end_give(Units *u, const UnitSpan *spans, unsigned n)
 {
         for (unsigned i = 0; i < n; i++)
@@ -214,13 +194,54 @@ void units_abort_give(Units *u, const UnitSpan *spans, unsigned n)
         }
 }
 
+/* The next span of units that are being given back, from `from` on; false when there is none. */
+static bool next_giving(const Units *u, uint32_t from, UnitSpan *ret)
+{
+        for (uint32_t i = from; i < u->max; i++) {
+                uint32_t first = i;
+
+                if (i % WORD == 0 && u->giving[i / WORD] == 0) {
+                        i += WORD - 1;
+                        continue;
+                }
+                while (i < u->max && bit_get(u->giving, i))
+                        i++;
+                if (i > first) {
+                        *ret = (UnitSpan){.first = first, .count = i - first};
+                        return true;
+                }
+        }
+        return false;
+}
+
+uint32_t units_settle(Units *u, uint64_t size, uint64_t length)
+{
+        uint32_t n = u->n_giving;
+        /*
+         * Were they still backed, the size would count them, and could only be larger. That somebody has let the
+         * pool grow by exactly as much in the very moment in which the answer was lost is not told apart.
+         */
+        bool taken = size / UNIT_SIZE < (uint64_t)u->n_backed + n;
+        UnitSpan span = {};
+
+        while (n > 0 && next_giving(u, span.first + span.count, &span)) {
+                if (taken)
+                        end_give(u, &span, 1);
+                else
+                        units_abort_give(u, &span, 1);
+        }
+        units_sync(u, size, length);
+        return taken ? n : 0;
+}
+
 uint32_t units_count_free(const Units *u)
 {
         uint64_t limit = UINT64_MAX, n = 0;
         const Range *r;
 
         while ((r = ranges_before(&u->free, limit))) {
-                uint64_t first = (r->start + UNIT_SIZE - 1) / UNIT_SIZE, end = (r->start + r->size) / UNIT_SIZE;
+                uint64_t first = (r->start + UNIT_SIZE - 1) / UNIT_SIZE,
+                         end = (r->start + r->size) / UNIT_SIZE;
 
                 n += end > first ? end - first : 0;
                 limit = r->start;

@@ -7,7 +7,7 @@
  *
  * A unit is unbacked, backed, or being given back ("giving"): between the moment it was cut out of the free memory
  * and the daemon's answer nobody may use it, and if the answer is lost nobody knows whether it is backed. Such units
- * stay aside until the question is asked again.
+ * stay aside until that is known.
  *
  * Growing backs the lowest unbacked units first, then those at the end of the file (UNITS in pmbroker.proto): both
  * sides know which without being told, as long as they see all changes in the same order.
@@ -56,14 +56,17 @@ unsigned units_begin_give(Units *u, uint32_t max_units, UnitSpan *spans, unsigne
 /* The same for units that the owner of a raw pool names. Returns 0, or -EINVAL if not all of them are backed. */
 int units_begin_give_at(Units *u, UnitSpan span);
 
-/* What is being given back, in ascending order, at most `max_spans` of it; returns how many spans there are. */
-unsigned units_giving(const Units *u, UnitSpan *spans, unsigned max_spans);
-
 /* The daemon has taken them; size and length are what it answered. */
 void units_commit_give(Units *u, const UnitSpan *spans, unsigned n, uint64_t size, uint64_t length);
 
 /* The daemon has certainly not taken them. */
 void units_abort_give(Units *u, const UnitSpan *spans, unsigned n);
+
+/*
+ * No answer came, and the daemon has nothing under way: what the pool's size is now tells whether it has taken them.
+ * Returns how many units it has.
+ */
+uint32_t units_settle(Units *u, uint64_t size, uint64_t length);
 
 /* Units that units_begin_give() could give back. */
 uint32_t units_count_free(const Units *u);

@@ -47,6 +47,7 @@ struct Supervisor {
         uid_t uid; /* of the broker */
         gid_t gid;
         bool stopping;
+        int status; /* to exit with */
         Child provisioner;
         Child broker;
         sd_event_source *deadline;
@@ -136,7 +137,15 @@ static int stop_next(Supervisor *s)
                 return kill(s->broker.pid, SIGTERM) < 0 ? -errno : 0;
         if (s->provisioner.pid > 0)
                 return kill(s->provisioner.pid, SIGTERM) < 0 ? -errno : 0;
-        return sd_event_exit(s->event, EXIT_SUCCESS);
+        return sd_event_exit(s->event, s->status);
+}
+
+/* One that has not come to its handlers yet dies of the signal. */
+static bool stopped_in_order(const siginfo_t *si)
+{
+        if (si->si_code == CLD_EXITED)
+                return si->si_status == EXIT_SUCCESS;
+        return si->si_status == SIGTERM || si->si_status == SIGINT;
 }
 
 static int on_child_exit(sd_event_source *source, const siginfo_t *si, void *userdata)
@@ -147,8 +156,13 @@ static int on_child_exit(sd_event_source *source, const siginfo_t *si, void *use
         (void)source;
         child->pid = 0;
         child->exit = sd_event_source_disable_unref(child->exit);
-        if (s->stopping)
+        if (s->stopping) {
+                if (!stopped_in_order(si)) {
+                        log_error("%s did not stop as it should", child->role + 2);
+                        s->status = EXIT_FAILURE;
+                }
                 return stop_next(s);
+        }
         if (si->si_code == CLD_EXITED)
                 log_error("%s exited with status %d, starting it again", child->role + 2, si->si_status);
         else

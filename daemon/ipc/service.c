@@ -60,6 +60,9 @@ static const struct {
         {PMBROKER__V1__CLIENT_PACKET__BODY_LIST_TENANTS, ROLE_ADMIN, 0, service_list_tenants},
         {PMBROKER__V1__CLIENT_PACKET__BODY_GET_STATUS, ROLE_OWNER, 0, service_get_status},
         {PMBROKER__V1__CLIENT_PACKET__BODY_REVOKE_POOL, ROLE_ADMIN, CHANGES | POOLS, service_revoke_pool},
+        {PMBROKER__V1__CLIENT_PACKET__BODY_LIST_REGIONS, ROLE_ADMIN, 0, service_list_regions},
+        {PMBROKER__V1__CLIENT_PACKET__BODY_PROVISION, ROLE_ADMIN, CHANGES, service_provision},
+        {PMBROKER__V1__CLIENT_PACKET__BODY_DEPROVISION, ROLE_ADMIN, CHANGES | POOLS, service_deprovision},
 };
 
 void service_dispatch(Call *call, const Pmbroker__V1__ClientPacket *packet)
@@ -70,6 +73,8 @@ void service_dispatch(Call *call, const Pmbroker__V1__ClientPacket *packet)
         for (size_t i = 0; i < ELEMENTSOF(verbs); i++) {
                 if (verbs[i].body != packet->body_case)
                         continue;
+                if (!(verbs[i].flags & CHANGES))
+                        call->request_id = 0; /* asking again does no harm, and pages would be a lot to keep */
                 if (verbs[i].needs == ROLE_ADMIN && session->role != ROLE_ADMIN) {
                         call_refuse(call, &(Refusal){.code = RESULT_DENIED});
                         return;

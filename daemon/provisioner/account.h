@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Who has how many orders under way, and whose turn it is. An order that hangs counts until it ends, so that an account
- * whose orders all hang waits for itself and nobody else waits for it.
+ * Who has how many orders under way, and whose turn it is. An order that hangs counts until it ends, so that
+ * an account whose orders all hang waits for itself and nobody else waits for it.
  */
 
 #include <stdint.h>

@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * Once a second: the pools of stores whose kernel holds no limit are compared with theirs, what must stay empty is
- * emptied again, and what nobody was granted is tried to be erased again. Sleeps while there is nothing of the kind.
+ * Once a second: the pools of stores whose kernel holds no limit are compared with theirs, what must stay
+ * empty is emptied again, and what nobody was granted is tried to be erased again. Sleeps while there is
+ * nothing of the kind.
  */
 
 #include <systemd/sd-event.h>

@@ -61,6 +61,10 @@ static void take_value(blkid_probe probe, const char *name, char *to, size_t siz
         to[0] = '\0';
         if (blkid_probe_lookup_value(probe, name, &value, NULL) == 0 && value)
                 (void)snprintf(to, size, "%s", value);
+        /* Anybody can have written it. */
+        for (char *p = to; *p; p++)
+                if (*p < ' ' || *p > '~')
+                        *p = '?';
 }
 
 int blk_probe(int fd, BlkProbe *ret)

@@ -40,7 +40,7 @@ struct Crew {
 
 static void crew_start_waiting(Crew *crew);
 
-/* ------------------------------------------------------------------------------------------------ orders */
+/* ---------------------------------------------------------------------------------------------- orders */
 
 static Order *order_free(Order *order)
 {
@@ -91,7 +91,7 @@ static void order_end(Order *order)
         account_put(account);
 }
 
-/* ----------------------------------------------------------------------------------------------- workers */
+/* --------------------------------------------------------------------------------------------- workers */
 
 static void worker_to_idle(Crew *crew, Worker *worker)
 {
@@ -159,7 +159,8 @@ static int order_start(Order *order)
         Worker *worker;
         int r;
 
-        /* An idle worker may have died without our having been told: it refuses, and the next one is asked. */
+        /* An idle worker may have died without our having been told: it refuses,
+         * and the next one is asked. */
         do {
                 r = crew_take_worker(crew, &worker);
                 if (r < 0)
@@ -182,7 +183,7 @@ static int order_start(Order *order)
         return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------- turns */
+/* ----------------------------------------------------------------------------------------------- turns */
 
 static bool crew_is_full(const Crew *crew)
 {
@@ -243,7 +244,7 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
         return 0;
 }
 
-/* -------------------------------------------------------------------------------------------------- life */
+/* ------------------------------------------------------------------------------------------------ life */
 
 int crew_new(sd_event *event, WorkFn work, Crew **ret)
 {

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * The workers: orders come in, are started when it is their account's turn (account.h), and are left behind when they
- * are past their time.
+ * The workers: orders come in, are started when it is their account's turn (account.h), and are left behind
+ * when they are past their time.
  */
 
 #include <stdint.h>
@@ -24,14 +24,15 @@ typedef void (*CrewDoneFn)(void *userdata, const WorkResult *result);
 typedef void (*CrewLateFn)(void *userdata);
 
 int crew_new(sd_event *event, WorkFn work, Crew **ret);
-/* Forgets all orders without calling anybody; workers under way finish by themselves. NULL-safe, returns NULL. */
+/* Forgets all orders without calling anybody; workers under way finish by themselves. NULL-safe, returns
+ * NULL. */
 Crew *crew_free(Crew *crew);
 DEFINE_CLEANUP(Crew, crew_free);
 
 /*
- * Have an order carried out, now or when the account's turn comes. It may wait for `usec`, then it is done() with
- * -ETIMEDOUT, and run for `usec`, then it is late(). `fds` (-EBADF where there is none) must stay open until done().
- * Neither function is called before this one has returned; after an error never.
+ * Have an order carried out, now or when the account's turn comes. It may wait for `usec`, then it is done()
+ * with -ETIMEDOUT, and run for `usec`, then it is late(). `fds` (-EBADF where there is none) must stay open
+ * until done(). Neither function is called before this one has returned; after an error never.
  */
 int crew_submit(Crew *crew, uint64_t account, const WorkOrder *order, const int fds[static WORK_FDS_MAX],
         uint64_t usec, CrewDoneFn done, CrewLateFn late, void *userdata);

@@ -14,8 +14,9 @@
 
 static int take_down(Provision *p)
 {
-        int r;
+        int fd = fsdax_open(p->context->mnt_fd, p->config->name), r;
 
+        safe_close(fd);
         provision_at(p, JOB_STEP_MOUNT, "unmounting");
         r = fsdax_unmount(p->context->mnt_fd, p->config->name);
         if (r == -EBUSY)
@@ -25,7 +26,7 @@ static int take_down(Provision *p)
                         "once it has ended, try again");
         if (r < 0)
                 return provision_fail(p, r, "cannot unmount the file system");
-        provision_say(p, JOB_STEP_DONE, "not mounted");
+        provision_say(p, fd >= 0 ? JOB_STEP_DONE : JOB_STEP_EXISTS, "%s", fd >= 0 ? "unmounted" : "not mounted");
         return 0;
 }
 

@@ -194,6 +194,10 @@ static int dispatch(Dispatch *d, JobConnection *connection, const JobRequest *re
         if (!pool || pool->erasing) {
                 if (request->kind != JOB_RELEASE)
                         return -ENOENT;
+                /* It may be there, once the store is mounted again. */
+                if (!pool && store->config.kind == JOB_STORE_FSDAX && !store->available &&
+                        !store->deprovisioned)
+                        return -EAGAIN;
                 answer(connection, request, 0, NULL, 0, 0);
                 return 0;
         }

@@ -61,7 +61,7 @@ static void connection_watch(JobConnection *connection)
                 connection_break(connection);
 }
 
-/* ----------------------------------------------------------------------------------------------- replies */
+/* --------------------------------------------------------------------------------------------- replies */
 
 static int send_packet(
         int socket_fd, const void *head, size_t head_size, const void *tail, size_t tail_size, int fd)
@@ -154,7 +154,7 @@ void job_event(JobConnection *connection, const JobReply *event, const void *tai
         connection_send(connection, event, tail, tail_size, -EBADF);
 }
 
-/* -------------------------------------------------------------------------------------------------- jobs */
+/* ------------------------------------------------------------------------------------------------ jobs */
 
 /* Most elements that the tail may have, and the bytes of one; false for a kind that we do not know. */
 static bool tail_of(uint32_t kind, uint32_t *ret_max, size_t *ret_size)
@@ -239,7 +239,8 @@ static int on_connection(sd_event_source *source, int fd, uint32_t revents, void
 
         (void)source;
         (void)fd;
-        /* Jobs that a broker sent with its last breath are not begun: the next one may already ask what there is. */
+        /* Jobs that a broker sent with its last breath are not begun: the next one may already ask what
+         * there is. */
         if (connection->broken || revents & (EPOLLHUP | EPOLLRDHUP | EPOLLERR)) {
                 connection_close(connection);
                 return 0;
@@ -258,7 +259,7 @@ static int on_connection(sd_event_source *source, int fd, uint32_t revents, void
         return 0;
 }
 
-/* -------------------------------------------------------------------------------------------------- life */
+/* ------------------------------------------------------------------------------------------------ life */
 
 int job_connection_new(sd_event *event, int taken_fd, const JobHandler *handler, void *userdata,
         JobPacket *packet, List *connections)

@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * One connection of a broker: what is a packet, and replies that wait for a slow reader. A packet that is not of the
- * protocol, or that carries descriptors, ends the connection. What a job means is the handler's business.
+ * One connection of a broker: what is a packet, and replies that wait for a slow reader. A packet that is
+ * not of the protocol, or that carries descriptors, ends the connection. What a job means is the handler's
+ * business.
  */
 
 #include <stddef.h>
@@ -21,8 +22,8 @@
 typedef struct JobConnection JobConnection;
 
 typedef struct JobHandler {
-        /* A job whose form is right: version, kind, n, and a tail of n elements. To be answered by job_reply(), now
-         * or later. */
+        /* A job whose form is right: version, kind, n, and a tail of n elements. To be answered by
+         * job_reply(), now or later. */
         void (*on_job)(
                 void *userdata, JobConnection *connection, const JobRequest *request, const void *tail);
         /* It is gone: nothing it asked for can be answered any more. */
@@ -35,8 +36,8 @@ typedef union JobPacket {
         uint8_t bytes[JOB_PACKET_MAX];
 } JobPacket;
 
-/* Takes the fd over, even in case of failure; handler and packet are borrowed. The connection adds itself to the list
- * and ends, on_closed() having been called, from the event loop. */
+/* Takes the fd over, even in case of failure; handler and packet are borrowed. The connection adds itself to
+ * the list and ends, on_closed() having been called, from the event loop. */
 int job_connection_new(sd_event *event, int fd, const JobHandler *handler, void *userdata, JobPacket *packet,
         List *connections);
 /* At the end of everything: without on_closed(). NULL-safe, returns NULL. */

@@ -2,61 +2,64 @@
 #pragma once
 
 /*
- * The job protocol between the broker and the provisioner: SOCK_SEQPACKET on a socket of mode 0600 whose peer must be
- * the broker's user. A job carries numbers only: no path, device or option, so that a broker in strangers' hands can
- * waste pools and nothing else. The record is bytes that the provisioner stores and gives back unread.
+ * The job protocol between the broker and the provisioner: SOCK_SEQPACKET on a socket of mode 0600 whose
+ * peer must be the broker's user. A job carries numbers only: no path, device or option, so that a broker in
+ * strangers' hands can waste pools and nothing else. The record is bytes that the provisioner stores and
+ * gives back unread.
  *
- * Both ends are the same binary, but an upgrade restarts one before the other: `version` is checked first, and an
- * unequal one is answered by -EPROTONOSUPPORT (the broker then waits and connects again).
+ * Both ends are the same binary, but an upgrade restarts one before the other: `version` is checked first,
+ * and an unequal one is answered by -EPROTONOSUPPORT (the broker then waits and connects again).
  *
- * The packets are the structures below, in host byte order, without padding; the tail of a packet is an array whose
- * type follows from the kind and whose length is `n`. Every job is answered once, with its serial; jobs on different
- * pools may be answered out of order, jobs on one pool are carried out one after the other. Events carry serial 0.
+ * The packets are the structures below, in host byte order, without padding; the tail of a packet is an
+ * array whose type follows from the kind and whose length is `n`. Every job is answered once, with its
+ * serial; jobs on different pools may be answered out of order, jobs on one pool are carried out one after
+ * the other. Events carry serial 0.
  *
- * A connection that ends takes its jobs with it: what has not begun is never begun, and of what has begun nothing takes
- * effect later that is charged for, so that JOB_POOLS on the next connection tells how things are. Only a release goes
- * on. A job that hangs on an inode that its client holds is answered by -ETIMEDOUT after 5 s; until it ends, other jobs
- * on that pool are answered so at once.
+ * A connection that ends takes its jobs with it: what has not begun is never begun, and of what has begun
+ * nothing takes effect later that is charged for, so that JOB_POOLS on the next connection tells how things
+ * are. Only a release goes on. A job that hangs on an inode that its client holds is answered by -ETIMEDOUT
+ * after 5 s; until it ends, other jobs on that pool are answered so at once.
  */
 
 #include <stdint.h>
 
 #define JOB_VERSION 2
 
-#define JOB_RECORD_MAX 512 /* bytes */
-#define JOB_STORES_MAX 64  /* stores of a configuration */
-#define JOB_POOLS_MAX  32  /* pools in one JOB_POOLS reply */
-#define JOB_USAGE_MAX  256 /* pools in one JOB_USAGE */
-#define JOB_RANGES_MAX 128 /* unit ranges in one JOB_SHRINK */
-#define JOB_NAME_MAX   33  /* name of a store, with NUL */
-#define JOB_REASON_MAX 160
-#define JOB_STEPS_MAX  16  /* of a plan */
-#define JOB_TEXT_MAX   400 /* of a step */
-#define JOB_REGIONS_MAX 32 /* rows in one JOB_REGIONS reply */
-#define JOB_PACKET_MAX 32768 /* bytes of any packet, both ways */
+#define JOB_RECORD_MAX  512 /* bytes */
+#define JOB_STORES_MAX  64  /* stores of a configuration */
+#define JOB_POOLS_MAX   32  /* pools in one JOB_POOLS reply */
+#define JOB_USAGE_MAX   256 /* pools in one JOB_USAGE */
+#define JOB_RANGES_MAX  128 /* unit ranges in one JOB_SHRINK */
+#define JOB_NAME_MAX    33  /* name of a store, with NUL */
+#define JOB_REASON_MAX  160
+#define JOB_STEPS_MAX   16    /* of a plan */
+#define JOB_TEXT_MAX    400   /* of a step */
+#define JOB_REGIONS_MAX 32    /* rows in one JOB_REGIONS reply */
+#define JOB_PACKET_MAX  32768 /* bytes of any packet, both ways */
 
 #define JOB_UNIT (UINT64_C(2) << 20) /* bytes: every size and length is a multiple */
 
 typedef enum JobKind {
         /* Reply: JobStore[n]. */
         JOB_STORES = 1,
-        /* What exists in `store`, ascending by id, above `pool`. Reply: JobPool[n], fewer than JOB_POOLS_MAX when that
-         * was all. */
+        /* What exists in `store`, ascending by id, above `pool`. Reply: JobPool[n], fewer than JOB_POOLS_MAX
+         * when that was all. */
         JOB_POOLS = 2,
-        /* `pool` of `bytes` in `store`, the file of `length` if that is more. Tail: record bytes[n]. Reply: bytes,
-         * length, used + one fd. */
+        /* `pool` of `bytes` in `store`, the file of `length` if that is more. Tail: record bytes[n]. Reply:
+         * bytes, length, used + one fd. */
         JOB_CREATE = 3,
-        /* To `bytes`, the file to at least `length`. Reply as CREATE without fd. A failure changes nothing that is
-         * charged for, but when memory ran out while it was allocated (Allocate=create): then `bytes` of the reply is
-         * the limit in force. */
+        /* To `bytes`, the file to at least `length`. Reply as CREATE without fd. A failure changes nothing
+         * that is charged for, but when memory ran out while it was allocated (Allocate=create): then
+         * `bytes` of the reply is the limit in force. */
         JOB_GROW = 4,
-        /* Drop the units of the tail JobRange[n], ascending, then limit to `bytes`. Reply likewise. -EBUSY when the
-         * client uses more than it said: what was dropped stays dropped, the limit stays. -ETIMEDOUT: the units may
-         * still be dropped, at any time until the same job succeeds or the pool is released. */
+        /* Drop the units of the tail JobRange[n], ascending, then limit to `bytes`. Reply likewise. -EBUSY
+         * when the client uses more than it said: what was dropped stays dropped, the limit stays.
+         * -ETIMEDOUT: the units may still be dropped, at any time until the same job succeeds or the pool is
+         * released. */
         JOB_SHRINK = 5,
-        /* Free everything. Reply 0 when the memory is back, -ETIMEDOUT when it is not yet (to be asked again); a pool
-         * that does not exist is a success. `bytes` is a JobReleaseHow. Nothing but RELEASE and USAGE is done with the
-         * pool from now on (-ESTALE). */
+        /* Free everything. Reply 0 when the memory is back, -ETIMEDOUT when it is not yet (to be asked
+         * again); a pool that does not exist is a success. `bytes` is a JobReleaseHow. Nothing but RELEASE
+         * and USAGE is done with the pool from now on (-ESTALE). */
         JOB_RELEASE = 6,
         /* Tail: uint64_t ids[n] of `store`. Reply: JobUsage[n] of those that exist. */
         JOB_USAGE = 7,
@@ -73,17 +76,18 @@ typedef enum JobKind {
 
         /* The stores have changed: ask JOB_STORES again. */
         JOB_EVENT_STORES = 100,
-        /* `pool` of `store` was found with `used` > `bytes`, told once. It is truncated, and again at each audit until
-         * it is released, and never served again (-ESTALE). */
+        /* `pool` of `store` was found with `used` > `bytes`, told once. It is truncated, and again at each
+         * audit until it is released, and never served again (-ESTALE). */
         JOB_EVENT_AUDIT = 101,
         /* Tail: JobStore[1], of `store`, which is not available, and why. */
         JOB_EVENT_REASON = 102,
 } JobKind;
 
 /*
- * How sure the broker is that nobody can refill the file. A kernel-held limit makes no difference: the memory is back
- * either way. The file of an audited store is kept, and truncated at each audit, while somebody has it open; where
- * the file system cannot tell, JOB_RELEASE_REVOKED keeps it and JOB_RELEASE_FINAL ends it.
+ * How sure the broker is that nobody can refill the file. A kernel-held limit makes no difference: the
+ * memory is back either way. The file of an audited store is kept, and truncated at each audit, while
+ * somebody has it open; where the file system cannot tell, JOB_RELEASE_REVOKED keeps it and
+ * JOB_RELEASE_FINAL ends it.
  */
 typedef enum JobReleaseHow {
         JOB_RELEASE_REVOKED = 0, /* the owner may live */

@@ -55,8 +55,9 @@ static int cover(const char *state_dir, const char *source, const char *type, un
 }
 
 /*
- * Nothing that we mount may be seen outside, but what is mounted outside may be seen here. In a chroot the root is not
- * a mount point that could be told so: there the directory is made one, by mounting it on itself.
+ * Nothing that we mount may be seen outside, but what is mounted outside may be seen here. In a chroot the
+ * root is not a mount point that could be told so: there the directory is made one, by mounting it on
+ * itself.
  */
 static int cut_propagation(const char *state_dir)
 {
@@ -75,8 +76,8 @@ static int cut_propagation(const char *state_dir)
 }
 
 /*
- * A small tmpfs over STATE_DIR/mnt holds the directories that pools are mounted on: they then live in our namespace
- * only, and nobody outside can take a mount away by removing its directory.
+ * A small tmpfs over STATE_DIR/mnt holds the directories that pools are mounted on: they then live in our
+ * namespace only, and nobody outside can take a mount away by removing its directory.
  */
 static int cover_mnt(const char *state_dir)
 {

@@ -339,6 +339,8 @@ const NdNamespace *nd_find_namespace(const NdSnapshot *snapshot, const char *uui
         uint64_t start = 0;
         bool by_start = is_start(uuid_or_start, &start);
 
+        if (!uuid_or_start[0]) /* what has no uuid is not what was meant */
+                return NULL;
         for (size_t i = 0; i < snapshot->n_namespaces; i++) {
                 const NdNamespace *ns = &snapshot->namespaces[i];
                 if (by_start ? !ns->has_labels && ns->region_start == start

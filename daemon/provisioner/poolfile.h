@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * The provisioner's entry of one pool: its file, the limit in force, and whether somebody works on it. A store keeps
- * its entries in a PoolTable, ascending by id, so that lists can be paged by id while pools come and go.
+ * The provisioner's entry of one pool: its file, the limit in force, and whether somebody works on it. A
+ * store keeps its entries in a PoolTable, ascending by id, so that lists can be paged by id while pools come
+ * and go.
  */
 
 #include <stdbool.h>

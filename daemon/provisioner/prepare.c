@@ -31,6 +31,7 @@ typedef struct Preparation {
         Preparer *preparer;
         StoreEntry *store; /* NULL: REGIONS, or the store has gone */
         PrepareTask task;
+        StoreConfig config; /* what it was begun with */
         sd_event_source *report_source;
         sd_event_source *exit_source;
         sd_event_source *timer; /* until it begins, or begins again */
@@ -39,7 +40,8 @@ typedef struct Preparation {
         bool ended; /* the child has said how it ended */
         int error;
         uint64_t again_usec;
-        uint64_t deadline; /* of pools that have to go */
+        char logged[JOB_TEXT_MAX]; /* not said twice */
+        uint64_t deadline;         /* of pools that have to go */
         Asker askers[ASKERS_MAX];
         unsigned n_askers;
         JobStep steps[JOB_STEPS_MAX];
@@ -262,13 +264,20 @@ static int begin_later(Preparation *preparation, uint64_t usec)
                 usec, usec / 16, on_timer, preparation);
 }
 
-/* Drivers may come up after us. Returns true if it will be tried again. */
+/* Drivers may come up after us, and administrators correct mistakes meanwhile. Returns true if it will be tried again. */
 static bool try_again(Preparation *preparation)
 {
+        const StoreEntry *store = preparation->store;
         uint64_t usec = preparation->again_usec;
 
-        if (preparation->error != -ENODEV || !preparation->store || preparation->n_askers > 0 ||
+        if (preparation->error >= 0 || !store || preparation->n_askers > 0 ||
                 (preparation->task != PREPARE_SERVE && preparation->task != PREPARE_APPLY))
+                return false;
+        if (memcmp(&preparation->config, &store->config, sizeof(store->config)) != 0) {
+                preparation->task = store->config.manual ? PREPARE_SERVE : PREPARE_APPLY;
+                return begin_later(preparation, 0) >= 0;
+        }
+        if (preparation->error != -ENODEV)
                 return false;
         if (begin_later(preparation, usec) < 0)
                 return false;
@@ -289,11 +298,12 @@ static void finish(Preparation *preparation, int error)
         preparation->pidfd = safe_close(preparation->pidfd);
         preparation->error = error;
         if (store && changes(task) && error < 0) {
-                bool known = strcmp(store->reason, last_words(preparation)) == 0;
                 if (!store->available)
                         (void)snprintf(store->reason, sizeof(store->reason), "%s", last_words(preparation));
-                if (!known || preparation->again_usec <= AGAIN_MIN_USEC)
+                if (strcmp(preparation->logged, last_words(preparation)) != 0)
                         log_warning("Store %s: %s", store->config.name, last_words(preparation));
+                (void)snprintf(
+                        preparation->logged, sizeof(preparation->logged), "%s", last_words(preparation));
         }
         for (unsigned i = 0; i < preparation->n_askers; i++)
                 answer(preparation, &preparation->askers[i]);
@@ -388,6 +398,8 @@ static int begin(Preparation *preparation)
 
         preparation->n_steps = 0;
         preparation->ended = false;
+        if (preparation->store)
+                memcpy(&preparation->config, &preparation->store->config, sizeof(preparation->config));
         if (preparation->task == PREPARE_DEPROVISION) /* ours would keep it mounted */
                 preparation->store->dir_fd = safe_close(preparation->store->dir_fd);
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)

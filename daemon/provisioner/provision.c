@@ -264,8 +264,11 @@ static int make_namespace(Provision *p, const NdNamespace **ret)
         r = init_labels(p, &region);
         if (r < 0)
                 return r;
-        if (!region->has_labels) /* a plan: what will be free is not known */
+        if (!region->has_labels) { /* a plan: what will be free is not known */
+                provision_at(p, JOB_STEP_NAMESPACE, "namespace");
+                provision_say(p, JOB_STEP_PLANNED, "make an fsdax namespace in %s", region->name);
                 return 0;
+        }
         (void)snprintf(name, sizeof(name), "%s", region->name);
         provision_at(p, JOB_STEP_NAMESPACE, "namespace");
         r = remove_half_made(p);

@@ -1,21 +1,26 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 /*
- * How it is put together. Jobs arrive at the job server, are checked by the dispatch, and become tasks: the steps of a
- * verb on a pool. What a verb does depends on the kind of the store, behind a backend; what may hang is an order to the
- * crew of workers. Beside the broker only the audit, and at the start the adoption of what is there, begin tasks.
+ * How it is put together. Jobs arrive at the job server, are checked by the dispatch, and become tasks: the
+ * steps of a verb on a pool. What a verb does depends on the kind of the store, behind a backend; what may
+ * hang is an order to the crew of workers. Beside the broker only the audit, and at the start the adoption
+ * of what is there, begin tasks.
  *
- *     jobserver -> dispatch -> task (one at a time per pool) -> verbs -> store backend
- *              audit, adopt ---^                                    \-> crew -> worker -> work -> store backend
+ *     jobserver -> dispatch -> task (one at a time per pool) -> verbs -> backend
+ *              audit, adopt ---^                                    \-> crew -> worker -> work -> backend
  *
- * No state but the pools themselves, in the kernel, and their records: a provisioner that is killed finds both again.
+ * No state but the pools themselves, in the kernel, and their records: a provisioner that is killed finds
+ * both again.
  */
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "log.h"
@@ -43,7 +48,7 @@ struct Provisioner {
 
 DEFINE_CLEANUP(Provisioner, provisioner_free);
 
-/* ------------------------------------------------------------------------------------------------------------ jobs */
+/* ------------------------------------------------------------------------------------------------ jobs */
 
 static void on_job(void *userdata, JobConnection *connection, const JobRequest *request, const void *tail)
 {
@@ -122,7 +127,7 @@ static void on_prepared(void *userdata, StoreEntry *store, PrepareTask task, int
         jobserver_broadcast(p->server, &event, NULL, 0);
 }
 
-/* ------------------------------------------------------------------------------------------------------------ life */
+/* ------------------------------------------------------------------------------------------------ life */
 
 /* One descriptor per pool, for thousands of them. */
 static int raise_descriptors(uint64_t *ret_pools_max)
@@ -138,6 +143,20 @@ static int raise_descriptors(uint64_t *ret_pools_max)
         }
         *ret_pools_max = limit.rlim_cur > FDS_OTHER ? limit.rlim_cur - FDS_OTHER : 0;
         return 0;
+}
+
+/* ext4 holds no limit for who has it. The unit does not give it to us; a shell of root does. */
+static int drop_sys_resource(void)
+{
+        struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+        struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+        if (syscall(SYS_capget, &header, data) < 0)
+                return -errno;
+        data[0].effective &= ~(UINT32_C(1) << CAP_SYS_RESOURCE);
+        data[0].permitted &= ~(UINT32_C(1) << CAP_SYS_RESOURCE);
+        data[0].inheritable &= ~(UINT32_C(1) << CAP_SYS_RESOURCE);
+        return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
 }
 
 static int enter_namespace(Provisioner *p, const char *state_dir, int taken_ns_fd)
@@ -174,6 +193,9 @@ int provisioner_new(const ProvisionerOptions *options, Provisioner **ret)
         if (r < 0)
                 return log_errno(LOG_ERR, r, "Cannot give up CAP_SYS_RESOURCE, for which no quota holds");
         r = raise_descriptors(&p->dispatch.pools_max);
+        if (r < 0)
+                return r;
+        r = drop_sys_resource();
         if (r < 0)
                 return r;
         p->runner.records_fd = record_open_dir(options->runtime_dir);

@@ -2,10 +2,10 @@
 #pragma once
 
 /*
- * The record of a pool: a small file RUNTIME_DIR/records/STORE.ID that says the pool was granted, with what the
- * broker wants to know of it after a restart (bytes that we do not read) and what the kernel does not tell us. Its
- * appearance under that name is the commit point of a create; under STORE.ID.releasing, of a release; its removal
- * ends the release.
+ * The record of a pool: a small file RUNTIME_DIR/records/STORE.ID that says the pool was granted, with what
+ * the broker wants to know of it after a restart (bytes that we do not read) and what the kernel does not
+ * tell us. Its appearance under that name is the commit point of a create; under STORE.ID.releasing, of a
+ * release; its removal ends the release.
  */
 
 #include <stdbool.h>
@@ -41,6 +41,7 @@ int record_read(int dir_fd, const char *store, uint64_t pool, bool releasing, Re
 int record_parse_name(
         const char *name, char store[static JOB_NAME_MAX], uint64_t *ret_pool, bool *ret_releasing);
 
-/* Every record there is, in no order. Stops when the callback returns a negative errno, which is returned. */
+/* Every record there is, in no order. Stops when the callback returns
+ * a negative errno, which is returned. */
 typedef int (*RecordFn)(const char *store, uint64_t pool, bool releasing, void *userdata);
 int record_for_each(int dir_fd, RecordFn fn, void *userdata);

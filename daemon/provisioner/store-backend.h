@@ -2,11 +2,11 @@
 #pragma once
 
 /*
- * What a kind of store does with a pool. The verbs (verbs.c) put these together into jobs; the order of things,
- * records, replies and time limits are theirs.
+ * What a kind of store does with a pool. The verbs (verbs.c) put these together into jobs; the order of
+ * things, records, replies and time limits are theirs.
  *
- * Everything but carry_out() runs in the main process and must not wait for a client: no call here takes the lock of
- * an inode that a client may hold. What does is a work order.
+ * Everything but work() runs in the main process and must not wait for a client: no call here takes the lock
+ * of an inode that a client may hold. What does is a work order.
  */
 
 #include <stdbool.h>
@@ -15,14 +15,18 @@
 #include "provisioner/store-config.h"
 #include "provisioner/work.h"
 
-/* Beyond its limit an audited pool may have what the file system needs to know where its blocks are, and no more. */
+/* Beyond its limit an audited pool may have what the file system needs to know where its blocks are, and no
+ * more. */
 #define AUDIT_TOLERANCE JOB_UNIT
+
+#define WORK_ORDINARY 1
 
 typedef struct PoolFile PoolFile;
 typedef struct StoreEntry StoreEntry;
 typedef struct StoreContext StoreContext;
 
-/* Called for each pool that was found; the fd (-EBADF: there is an entry, but no file in it) is taken over. */
+/* Called for each pool that was found; the fd (-EBADF: there is an entry, but no
+ * file in it) is taken over. */
 typedef int (*StoreFoundFn)(StoreEntry *store, uint64_t id, int fd, void *userdata);
 
 typedef struct StoreBackend {
@@ -30,8 +34,9 @@ typedef struct StoreBackend {
         /* The kernel does not know the limit: it is in the record, and held by audit. */
         bool audited;
 
-        /* Sets capacity, page_size, keeps, dir_fd. A refusal is told by store_entry_refuse(). Called again for a changed
-         * configuration and after a failure: what is open stays open, since orders may be under way. */
+        /* Sets capacity, page_size, keeps, dir_fd. A refusal is told by store_entry_refuse(). Called again
+         * for a changed configuration and after a failure: what is open stays open, since orders may be
+         * under way. */
         int (*open)(StoreEntry *store, const StoreContext *context);
         void (*close)(StoreEntry *store); /* also when it was not or only half opened */
         /* It is not configured any more, and without pools: undo what outlives close(). May be NULL. */
@@ -39,7 +44,8 @@ typedef struct StoreBackend {
 
         /* Find what there is. Stops at an error of the callback and returns it. */
         int (*scan)(StoreEntry *store, StoreFoundFn found, void *userdata);
-        /* Make the file of a new pool, with pool->limit and pool->length: sets pool->fd. -EEXIST. Undoes itself. */
+        /* Make the file of a new pool, with pool->limit and pool->length: sets pool->fd. -EEXIST. Undoes
+         * itself. */
         int (*create)(StoreEntry *store, PoolFile *pool);
         /* A further open file description of the file, for the client. Returns the fd. */
         int (*open_client)(StoreEntry *store, PoolFile *pool);
@@ -52,19 +58,19 @@ typedef struct StoreBackend {
         int (*set_limit)(StoreEntry *store, PoolFile *pool, uint64_t bytes);
         int (*get_used)(StoreEntry *store, PoolFile *pool, uint64_t *ret_bytes);
 
-        /* In a worker: WORK_RELEASE. -ETIMEDOUT: not yet, ask again. */
-        int (*release)(const WorkOrder *order, const int fds[static WORK_FDS_MAX], WorkResult *result);
+        /* In a worker: WORK_RELEASE, for which -ETIMEDOUT means not yet, ask again; and what else of WorkOp
+         * is not done in the ordinary way (work.c): WORK_ORDINARY for the rest. */
+        int (*work)(const WorkOrder *order, const int fds[static WORK_FDS_MAX], WorkResult *result);
 
         /*
-         * The rest is for files that the client cannot change, and is NULL for all others. Size and length are the
-         * file's then, not the record's; get_limit() and set_limit() are not called.
+         * The rest is for files that the client cannot change, and is NULL for all others. Size and length are
+         * the file's then, not the record's; get_limit() and set_limit() are not called.
          */
 
+        /* Grow and shrink are one order, WORK_RESIZE; WORK_SEAL ends one that was left undone. */
+        bool sealed;
         /* A file was found: everything of the pool but its record, with what keeps it. */
         int (*adopt)(StoreEntry *store, PoolFile *pool);
-        /* In a worker: WORK_RESIZE, a whole grow or shrink; WORK_SEAL, as far as it was left undone. */
-        int (*resize)(const WorkOrder *order, const int fds[static WORK_FDS_MAX], WorkResult *result);
-        int (*reseal)(const WorkOrder *order, const int fds[static WORK_FDS_MAX], WorkResult *result);
         /* Whether somebody has the empty file of a released pool open. */
         bool (*is_held)(const PoolFile *pool);
         /* A file was found unsealed: what it had may be in two hands. The store takes no new pools any more. */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 /*
- * dir: any directory, no privileges. A pool is a sparse file ID.pool in it. The kernel holds no limit here: the limit
- * is in the pool's record, and audit.c compares it with the blocks of the file once a second.
+ * dir: any directory, no privileges. A pool is a sparse file ID.pool in it. The kernel holds no limit here:
+ * the limit is in the pool's record, and audit.c compares it with the blocks of the file once a second.
  *
- * That a file is gone for good can only be said when nobody has it open: an unlinked file could be filled without
- * anybody noticing. A write lease, tried and given back, tells whether somebody has; where the file system has no
- * leases the broker's word is taken (JobRequest.bytes of JOB_RELEASE).
+ * That a file is gone for good can only be said when nobody has it open: an unlinked file could be filled
+ * without anybody noticing. A write lease, tried and given back, tells whether somebody has; where the file
+ * system has no leases the broker's word is taken (JobRequest.bytes of JOB_RELEASE).
  */
 
 #include <errno.h>
@@ -94,8 +94,8 @@ static int open_directory(StoreEntry *store)
         if (st.st_uid != geteuid() || (st.st_mode & 022) != 0)
                 return store_entry_refuse(
                         store, EPERM, "the directory must be the daemon's and writable by nobody else");
-        /* What has no record is erased, and the records of a second provisioner are elsewhere. The lock has a
-         * description of its own: workers are given the other, and one that hangs would keep it. */
+        /* What has no record is erased, and the records of a second provisioner are elsewhere. The lock has
+         * a description of its own: workers are given the other, and one that hangs would keep it. */
         lock_fd = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (lock_fd < 0)
                 return -errno;
@@ -248,17 +248,21 @@ static Holders find_holders(int fd)
         return errno == EAGAIN || errno == EBUSY ? HOLDERS_SOME : HOLDERS_UNKNOWN;
 }
 
-static int dir_release(const WorkOrder *order, const int fds[static WORK_FDS_MAX], WorkResult *result)
+static int dir_work(const WorkOrder *order, const int fds[static WORK_FDS_MAX], WorkResult *result)
 {
         char name[NAME_MAX_POOL];
         int fd = fds[WORK_FD_FILE];
 
+        (void)result;
+        if (order->op != WORK_RELEASE)
+                return WORK_ORDINARY;
         if (ftruncate(fd, 0) < 0)
                 return -errno;
         Holders holders = find_holders(fd);
         if (holders == HOLDERS_SOME || (holders == HOLDERS_UNKNOWN && order->bytes != JOB_RELEASE_FINAL))
                 return -ETIMEDOUT; /* truncated at each audit until they are gone */
-        result->left = 0;
+        /* With nobody left who could hold its lock: unlinking waits for that, and keeps the directory's
+         * meanwhile. */
         if (unlinkat(fds[WORK_FD_STORE], file_name(name, order->pool), 0) < 0 && errno != ENOENT)
                 return -errno;
         return 0;
@@ -276,5 +280,5 @@ const StoreBackend store_dir = {
         .get_limit = dir_get_limit,
         .set_limit = dir_set_limit,
         .get_used = dir_get_used,
-        .release = dir_release,
+        .work = dir_work,
 };

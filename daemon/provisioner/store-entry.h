@@ -45,8 +45,9 @@ struct StoreEntry {
 bool store_name_is_valid(const char *name);
 
 /*
- * Copies the configuration and opens the store; one that cannot be opened is made all the same, unavailable, with its
- * reason (and a line in the log). -EOPNOTSUPP for a kind that we do not know, -EINVAL for a bad name, -ENOMEM.
+ * Copies the configuration and opens the store; one that cannot be opened is made all the same, unavailable,
+ * with its reason (and a line in the log). -EOPNOTSUPP for a kind that we do not know, -EINVAL for a bad
+ * name, -ENOMEM.
  */
 int store_entry_new(
         uint32_t index, const StoreConfig *config, const StoreContext *context, StoreEntry **ret);

@@ -255,6 +255,24 @@ static bool fsdax_pool_is_held(const PoolFile *pool)
         return fsdax_is_held(pool->fd);
 }
 
+static int fsdax_work(const WorkOrder *order, const int fds[static WORK_FDS_MAX], WorkResult *result)
+{
+        switch ((WorkOp)order->op) {
+        case WORK_RESIZE:
+                return fsdax_resize(order, fds, result);
+        case WORK_SEAL:
+                return fsdax_reseal(order, fds, result);
+        case WORK_RELEASE:
+                return fsdax_release(order, fds, result);
+        case WORK_EXTEND:
+        case WORK_PUNCH:
+        case WORK_ALLOCATE:
+        case WORK_TRUNCATE:
+                break;
+        }
+        return -EINVAL;
+}
+
 const StoreBackend store_fsdax = {
         .kind = JOB_STORE_FSDAX,
         .open = fsdax_store_open,
@@ -265,10 +283,9 @@ const StoreBackend store_fsdax = {
         .open_client = fsdax_open_client,
         .erase = fsdax_erase,
         .get_used = fsdax_get_used,
-        .release = fsdax_release,
+        .work = fsdax_work,
+        .sealed = true,
         .adopt = fsdax_adopt,
-        .resize = fsdax_resize,
-        .reseal = fsdax_reseal,
         .is_held = fsdax_pool_is_held,
         .distrust = fsdax_distrust,
 };

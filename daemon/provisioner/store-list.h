@@ -24,8 +24,9 @@ int store_list_reopen(StoreList *list, TaskRunner *runner, StoreEntry *store);
 int store_list_add(StoreList *list, TaskRunner *runner, const StoreConfig *config);
 
 /*
- * Make the list what the configuration says. -EBUSY, and nothing has changed, when a store that holds pools would go
- * or move; *ret_store is its name. Another error is that of the first store that could not be made: the others were.
+ * Make the list what the configuration says. -EBUSY, and nothing has changed, when a store that holds pools
+ * would go or move; *ret_store is its name. Another error is that of the first store that could not be made:
+ * the others were.
  */
 int store_list_reload(StoreList *list, TaskRunner *runner, const StoreConfig *stores, uint32_t n_stores,
         const char **ret_store);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 /*
- * tmpfs: ordinary RAM. Every pool is a tmpfs mount of its own whose size is the pool's limit, with one file in it,
- * below STATE_DIR/mnt in the provisioner's own mount namespace:
+ * tmpfs: ordinary RAM. Every pool is a tmpfs mount of its own whose size is the pool's limit, with one file
+ * in it, below STATE_DIR/mnt in the provisioner's own mount namespace:
  *
  *     STATE_DIR/mnt/STORE/00c0ffee00c0ffee/pool
  *
- * The size of the mount is the limit and the only place where it is kept. It counts the pages of the file and nothing
- * else: neither the file itself nor its name costs a page. A client can truncate its file to any length, which gives
- * it no memory.
+ * The size of the mount is the limit and the only place where it is kept. It counts the pages of the file
+ * and nothing else: neither the file itself nor its name costs a page. A client can truncate its file to any
+ * length, which gives it no memory.
  */
 
 #include <errno.h>
@@ -198,11 +198,13 @@ static int tmpfs_get_used(StoreEntry *store, PoolFile *pool, uint64_t *ret_bytes
         return tmpfs_figures(pool->fd, &size, ret_bytes);
 }
 
-static int tmpfs_release(const WorkOrder *order, const int fds[static WORK_FDS_MAX], WorkResult *result)
+static int tmpfs_work(const WorkOrder *order, const int fds[static WORK_FDS_MAX], WorkResult *result)
 {
         char name[POOL_ID_TEXT_MAX];
         int r;
 
+        if (order->op != WORK_RELEASE)
+                return WORK_ORDINARY;
         (void)pool_id_format(name, order->pool);
         if (fds[WORK_FD_FILE] >= 0) {
                 r = tmpfs_shrink_to_nothing(fds[WORK_FD_STORE], name, fds[WORK_FD_FILE], &result->left);
@@ -226,5 +228,5 @@ const StoreBackend store_tmpfs = {
         .get_limit = tmpfs_get_limit,
         .set_limit = tmpfs_set_limit,
         .get_used = tmpfs_get_used,
-        .release = tmpfs_release,
+        .work = tmpfs_work,
 };

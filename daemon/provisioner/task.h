@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * A job on a pool, from its arrival to its answer. Tasks of one pool run one after the other; the one that runs goes
- * through the steps of its verb (verbs.h), between which a worker may have an order to carry out.
+ * A job on a pool, from its arrival to its answer. Tasks of one pool run one after the other; the one that
+ * runs goes through the steps of its verb (verbs.h), between which a worker may have an order to carry out.
  */
 
 #include <stdbool.h>
@@ -35,8 +35,8 @@ typedef struct TaskRunner {
         List tasks; /* Task.task_link */
 } TaskRunner;
 
-/* Returns 0 when the verb is done, a negative errno when it failed, TASK_PENDING after a successful task_order(): it
- * is then called again with the result. */
+/* Returns 0 when the verb is done, a negative errno when it failed, TASK_PENDING after a successful
+ * task_order(): it is then called again with the result. */
 typedef int (*TaskStep)(Task *task);
 #define TASK_PENDING 1
 
@@ -68,8 +68,9 @@ static inline bool task_is_abandoned(const Task *task)
 }
 
 /*
- * Begin a job on a pool, or queue it behind what runs there; it will be answered, and may be before this returns, with
- * the pool gone. `connection` NULL: a task of our own. -ENOMEM: nothing has begun and nobody was answered.
+ * Begin a job on a pool, or queue it behind what runs there; it will be answered, and may be before this
+ * returns, with the pool gone. `connection` NULL: a task of our own. -ENOMEM: nothing has begun and nobody
+ * was answered.
  */
 int task_begin(TaskRunner *runner, TaskStep step, PoolFile *pool, JobConnection *connection,
         const JobRequest *request, const void *tail, size_t tail_size);
@@ -77,7 +78,8 @@ int task_begin(TaskRunner *runner, TaskStep step, PoolFile *pool, JobConnection 
 /* The connection is gone: what has not begun is dropped, what has is not told. */
 void task_connection_closed(TaskRunner *runner, JobConnection *connection);
 
-/* For verbs: give an order to a worker; op, bytes, length and ranges are filled in. The step is then TASK_PENDING. */
+/* For verbs: give an order to a worker; op, bytes, length and ranges are filled in. The step is then
+ * TASK_PENDING. */
 int task_order(Task *task, WorkOrder *order, uint64_t usec);
 
 /* At the end: forget all. */

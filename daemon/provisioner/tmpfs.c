@@ -29,7 +29,8 @@ static int set_size(int fs_fd, uint64_t bytes)
         return fsconfig(fs_fd, FSCONFIG_SET_STRING, "size", text, 0) < 0 ? -errno : 0;
 }
 
-/* Root and file take an inode each; the others are for kernels that count the labels of a security module. */
+/* Root and file take an inode each; the others are for kernels that count
+ * the labels of a security module. */
 #define INODES "8"
 
 static int tmpfs_make(uint64_t bytes, const TmpfsOptions *options)
@@ -169,8 +170,8 @@ int tmpfs_shrink_to_nothing(int dir_fd, const char *name, int fd, uint64_t *ret_
                         break;
                 if (spent > SHRINK_USEC)
                         return -ETIMEDOUT;
-                /* A page at once, then half of what there is, in turn: a client that does nothing is done in one
-                 * round, one that is quicker than we are loses half at each round in which it is not. */
+                /* A page at once, then half of what there is, in turn: a client that does nothing is done in
+                 * one round, one that is quicker than we are loses half at each round in which it is not. */
                 want = want == page ? limit / 2 / page * page : page;
                 if (want < page)
                         want = page;

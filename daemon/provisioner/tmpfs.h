@@ -12,7 +12,8 @@ typedef struct TmpfsOptions {
         bool noswap;
 } TmpfsOptions;
 
-/* Drop those options that this kernel refuses. Returns 0, or a negative errno when no tmpfs can be made at all. */
+/* Drop those options that this kernel refuses. Returns 0, or a negative errno when no tmpfs can be made at
+ * all. */
 int tmpfs_probe(TmpfsOptions *options);
 
 /* A mount of its own at `name` in `dir_fd`; the directory is made. Returns an fd of its root. */
@@ -20,13 +21,14 @@ int tmpfs_mount(int dir_fd, const char *name, uint64_t bytes, const TmpfsOptions
 /* Detach it and remove the directory; both may be gone already. Files live while somebody has them open. */
 int tmpfs_unmount(int dir_fd, const char *name);
 
-/* -EBUSY when more is in use, and nothing has changed then. `bytes` is never 0, which would mean no limit. */
+/* -EBUSY when more is in use, and nothing has changed then. `bytes` is never
+ * 0, which would mean no limit. */
 int tmpfs_resize(int dir_fd, const char *name, uint64_t bytes);
 
 /*
- * Make a file free and its mount as small as can be, against a client that refills it as fast as it can: the limit
- * comes down step by step, whenever the client was too slow. Returns 0 and what the limit came to: one page, or
- * less than 2 MiB when the client resists; -ETIMEDOUT when it could not even be brought there.
+ * Make a file free and its mount as small as can be, against a client that refills it as fast as it can: the
+ * limit comes down step by step, whenever the client was too slow. Returns 0 and what the limit came to: one
+ * page, or less than 2 MiB when the client resists; -ETIMEDOUT when it could not even be brought there.
  */
 int tmpfs_shrink_to_nothing(int dir_fd, const char *name, int fd, uint64_t *ret_bytes);
 

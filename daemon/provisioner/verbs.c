@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
+#include "log.h"
 #include "provisioner/record.h"
 #include "provisioner/verbs.h"
+
+#define PAGE_MAX (64 * 1024) /* bytes: the largest page of any machine */
 
 /* Slower than any medium that is worth it. */
 #define SCRUB_BYTES_PER_USEC 100
@@ -53,19 +56,13 @@ static int write_record(const Task *task)
         return record_write(task->runner->records_fd, pool->store->config.name, &record);
 }
 
-/* ------------------------------------------------------------------------------------------------ create */
+/* ---------------------------------------------------------------------------------------------- create */
 
-static int create_file(Task *task)
+static int create_allocate(Task *task)
 {
         PoolFile *pool = task->pool;
-        StoreEntry *store = pool->store;
-        int r;
+        const StoreEntry *store = pool->store;
 
-        r = store->backend->create(store, pool);
-        if (r < 0) {
-                task->pool_gone = true;
-                return r;
-        }
         if (!store->config.allocate || store->backend->audited)
                 return 0;
         WorkOrder order = {.op = WORK_ALLOCATE, .bytes = pool->limit, .length = pool->limit};
@@ -91,17 +88,21 @@ static int create_commit(Task *task)
 int verb_create(Task *task)
 {
         PoolFile *pool = task->pool;
+        const StoreBackend *backend = pool->store->backend;
         int r = 0;
 
         switch (task->stage++) {
         case 0:
-                r = create_file(task);
-                if (r != 0)
-                        break;
-                r = create_commit(task);
+                r = backend->create(pool->store, pool);
                 if (r < 0) {
-                        task->client_fd = safe_close(task->client_fd);
-                        pool->store->backend->erase(pool->store, pool);
+                        task->pool_gone = true;
+                        break;
+                }
+                r = create_allocate(task);
+                if (r == 0)
+                        r = create_commit(task);
+                if (r < 0) {
+                        backend->erase(pool->store, pool);
                         task->pool_gone = true;
                 }
                 break;
@@ -109,18 +110,16 @@ int verb_create(Task *task)
                 r = task->result.error;
                 if (r >= 0)
                         r = task_is_abandoned(task) ? -ECANCELED : create_commit(task);
-                if (r < 0) {
-                        /* There may be a lot of memory in it: not here. */
-                        task->client_fd = safe_close(task->client_fd);
-                        pool->erasing = true;
+                if (r < 0) /* there may be a lot of memory in it: not here */
                         verb_erase(task->runner, pool);
-                }
                 break;
         }
+        if (r < 0)
+                task->client_fd = safe_close(task->client_fd);
         return r;
 }
 
-/* --------------------------------------------------------------------------------------- grow and shrink */
+/* ------------------------------------------------------------------------------------- grow and shrink */
 
 static int set_limit(PoolFile *pool, uint64_t bytes)
 {
@@ -132,8 +131,9 @@ static int set_limit(PoolFile *pool, uint64_t bytes)
 }
 
 /*
- * Where the record holds the limit, it is the commit point. Elsewhere the record of the length comes first: a length
- * that is too large for the limit is harmless, one that is too small would hide units that have memory.
+ * Where the record holds the limit, it is the commit point. Elsewhere the record of the length comes first:
+ * a length that is too large for the limit is harmless, one that is too small would hide units that have
+ * memory.
  */
 static int grow_commit(Task *task)
 {
@@ -188,7 +188,7 @@ int verb_grow(Task *task)
         PoolFile *pool = task->pool;
         JobRequest *request = &task->request;
 
-        if (pool->store->backend->resize)
+        if (pool->store->backend->sealed)
                 return verb_resize(task);
         switch (task->stage++) {
         case 0:
@@ -199,7 +199,8 @@ int verb_grow(Task *task)
                 if (request->bytes < pool->limit || request->length < request->bytes)
                         return -EINVAL;
                 if (request->length > pool->length) {
-                        /* First the file, which costs nothing and may hang, then the limit, which does neither. */
+                        /* First the file, which costs nothing and may hang, then the limit, which does
+                         * neither. */
                         WorkOrder order = {.op = WORK_EXTEND, .length = request->length};
                         return task_order(task, &order, WORK_USEC);
                 }
@@ -236,7 +237,7 @@ int verb_shrink(Task *task)
         const JobRequest *request = &task->request;
         const JobRange *ranges = (const JobRange *)task->tail;
 
-        if (pool->store->backend->resize)
+        if (pool->store->backend->sealed)
                 return verb_resize(task);
         switch (task->stage++) {
         case 0:
@@ -257,7 +258,7 @@ int verb_shrink(Task *task)
         return -EINVAL;
 }
 
-/* ----------------------------------------------------------------------------------------------- release */
+/* --------------------------------------------------------------------------------------------- release */
 
 /*
  * What a client keeps open of a pool that is gone has no memory, but it is a file, of which there are not so many:
@@ -309,6 +310,10 @@ int verb_release(Task *task)
                         return task->result.error;
                 if (task->result.flags & WORK_HELD && !pool_may_linger(pool))
                         return -ETIMEDOUT;
+                if (task->result.left > PAGE_MAX)
+                        log_notice("Store %s: pool %016" PRIx64 " is released, but for %" PRIu64
+                                   " bytes that its client can keep as long as it has the file open",
+                                pool->store->config.name, pool->id, task->result.left);
                 r = record_remove(task->runner->records_fd, pool->store->config.name, pool->id);
                 if (r < 0)
                         return r;

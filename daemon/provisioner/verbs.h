@@ -9,7 +9,8 @@
 #define ALLOCATE_USEC \
         (UINT64_C(60) * 1000000) /* a file that no client holds: it takes what the memory takes */
 
-/* The pool is in its store's table, with limit, length and record; when it cannot be made it is forgotten. */
+/* The pool is in its store's table, with limit, length and record; when it
+ * cannot be made it is forgotten. */
 int verb_create(Task *task);
 int verb_grow(Task *task);
 int verb_shrink(Task *task);

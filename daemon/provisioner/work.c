@@ -80,36 +80,29 @@ static int allocate(int fd, uint64_t bytes, uint64_t length)
         return r;
 }
 
+static int work_ordinarily(const WorkOrder *order, int fd)
+{
+        switch ((WorkOp)order->op) {
+        case WORK_EXTEND:
+                return extend(fd, order->length);
+        case WORK_PUNCH:
+                return punch(fd, order->ranges, order->n);
+        case WORK_ALLOCATE:
+                return allocate(fd, order->bytes, order->length);
+        case WORK_TRUNCATE:
+                return ftruncate(fd, 0) < 0 ? -errno : 0;
+        case WORK_RELEASE: /* there is no ordinary way */
+        case WORK_RESIZE:
+        case WORK_SEAL:
+                break;
+        }
+        return -EINVAL;
+}
+
 void work_carry_out(const WorkOrder *order, const int fds[static WORK_FDS_MAX], WorkResult *result)
 {
         const StoreBackend *backend = store_backend(order->kind);
-        int fd = fds[WORK_FD_FILE], r = -EINVAL;
+        int r = backend ? backend->work(order, fds, result) : -EINVAL;
 
-        switch ((WorkOp)order->op) {
-        case WORK_EXTEND:
-                r = extend(fd, order->length);
-                break;
-        case WORK_PUNCH:
-                r = punch(fd, order->ranges, order->n);
-                break;
-        case WORK_ALLOCATE:
-                r = allocate(fd, order->bytes, order->length);
-                break;
-        case WORK_TRUNCATE:
-                r = ftruncate(fd, 0) < 0 ? -errno : 0;
-                break;
-        case WORK_RELEASE:
-                if (backend)
-                        r = backend->release(order, fds, result);
-                break;
-        case WORK_RESIZE:
-                if (backend && backend->resize)
-                        r = backend->resize(order, fds, result);
-                break;
-        case WORK_SEAL:
-                if (backend && backend->reseal)
-                        r = backend->reseal(order, fds, result);
-                break;
-        }
-        result->error = r;
+        result->error = r == WORK_ORDINARY ? work_ordinarily(order, fds[WORK_FD_FILE]) : r;
 }

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * What a worker is told to do and what it answers. Everything that takes the lock of an inode which a client holds
- * is a work order: a client can keep that lock for as long as it likes. An order is numbers and descriptors; a worker
- * never learns a path.
+ * What a worker is told to do and what it answers. Everything that takes the lock of an inode which a client
+ * holds is a work order: a client can keep that lock for as long as it likes. An order is numbers and
+ * descriptors; a worker never learns a path.
  */
 
 #include <stddef.h>
@@ -18,8 +18,8 @@ typedef enum WorkOp {
         WORK_ALLOCATE,   /* memory for `bytes` of the file, lowest holes first */
         WORK_TRUNCATE,   /* to nothing */
         WORK_RELEASE,    /* everything, for good; `bytes` as in JOB_RELEASE */
-        WORK_RESIZE,     /* StoreBackend.resize */
-        WORK_SEAL,       /* StoreBackend.reseal */
+        WORK_RESIZE,     /* a file that is sealed: up or down, at once */
+        WORK_SEAL,       /* as far as that was left undone */
 } WorkOp;
 
 /* Of an order. */

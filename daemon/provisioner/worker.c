@@ -13,11 +13,11 @@
 
 #include "provisioner/worker.h"
 
-/* --------------------------------------------------------------------------------------------- the child */
+/* ------------------------------------------------------------------------------------------- the child */
 
 /*
- * Descriptors are told apart by a bit mask, since a missing one leaves no gap. Returns the bytes of the order, 0 when
- * the provisioner is gone.
+ * Descriptors are told apart by a bit mask, since a missing one leaves no gap. Returns the bytes of the
+ * order, 0 when the provisioner is gone.
  */
 static ssize_t receive_order(int fd, WorkOrder *order, int fds[static WORK_FDS_MAX])
 {
@@ -99,7 +99,7 @@ static _Noreturn void worker_run(int fd, WorkFn work)
         }
 }
 
-/* -------------------------------------------------------------------------------------------- the parent */
+/* ------------------------------------------------------------------------------------------ the parent */
 
 static void worker_done(Worker *worker, const WorkResult *result)
 {

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * One forked child that carries out one work order after the other. It holds nothing of ours but its socket, so it
- * may hang for as long as it likes; when we die it finishes what it does and exits.
+ * One forked child that carries out one work order after the other. It holds nothing of ours but its socket,
+ * so it may hang for as long as it likes; when we die it finishes what it does and exits.
  */
 
 #include <stdbool.h>
@@ -31,8 +31,8 @@ struct Worker {
         List worker_link; /* the user's */
 };
 
-/* Fork one; there must be no second thread. `done` is also called, with -EIO or (when it was killed, as by the OOM
- * killer) -ENOMEM, for a busy worker that dies, and with NULL for an idle one. */
+/* Fork one; there must be no second thread. `done` is also called, with -EIO or (when it was killed, as by
+ * the OOM killer) -ENOMEM, for a busy worker that dies, and with NULL for an idle one. */
 int worker_new(sd_event *event, WorkFn work, WorkerDoneFn done, void *userdata, Worker **ret);
 /* A busy one finishes by itself, an idle one exits. NULL-safe, returns NULL. */
 Worker *worker_free(Worker *worker);

@@ -24,8 +24,8 @@ running = []  # daemons, for the report of a failure
 def _daemons():
     daemons = []
 
-    def start(*sections):
-        daemon = Daemon(*sections)
+    def start(*sections, **how):
+        daemon = Daemon(*sections, **how)
         daemons.append(daemon)
         running.append(daemon)
         return daemon

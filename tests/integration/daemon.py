@@ -75,7 +75,7 @@ def processes_of(text):
 class Daemon:
     """pmbrokerd --socket in a directory of its own, and those who use it."""
 
-    def __init__(self, *sections):
+    def __init__(self, *sections, prefix=(), ready=True):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix='pmb-'))
         self.dir.chmod(0o755)
         self.socket = str(self.dir / 's')
@@ -86,20 +86,22 @@ class Daemon:
         self.said = []
         self.processes = []
         self._admin = None
+        self.prefix = list(prefix)
         self.configure(*sections)
-        self.start()
+        self.start(ready)
 
     # configuration, life
 
     def configure(self, *sections):
         self.config.write_text('\n'.join(sections).replace('@DIR@', str(self.dir)))
 
-    def start(self):
-        argv = [str(PMBROKERD), '--socket', self.socket, '--config', str(self.config), '--user', 'nobody']
+    def start(self, ready=True):
+        argv = self.prefix + [str(PMBROKERD), '--socket', self.socket, '--config', str(self.config), '--user', 'nobody']
         with self.log.open('ab') as log:
             self.supervisor = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                                start_new_session=True, cwd='/')
-        self.wait_until_ready()
+        if ready:
+            self.wait_until_ready()
 
     def is_ready(self):
         assert self.supervisor.poll() is None, 'pmbrokerd has ended'
@@ -118,8 +120,15 @@ class Daemon:
     def wait_until_ready(self):
         wait_for(self.is_ready, 10, 'pmbrokerd is ready')
 
+    def main_pid(self):
+        """The supervisor's pid; with a prefix, that is its child's."""
+        pid = self.supervisor.pid
+        if not self.prefix:
+            return pid
+        return int(pathlib.Path(f'/proc/{pid}/task/{pid}/children').read_text().split()[0])
+
     def hangup(self):
-        os.kill(self.supervisor.pid, signal.SIGHUP)
+        os.kill(self.main_pid(), signal.SIGHUP)
 
     def child(self, role):
         """The pid of the broker or the provisioner."""
@@ -133,7 +142,7 @@ class Daemon:
         """SIGTERM: exit code 0 in time, and nothing is left."""
         if self.supervisor.returncode is not None:
             return
-        self.supervisor.terminate()
+        os.kill(self.main_pid(), signal.SIGTERM)
         begin = time.monotonic()
         try:
             assert self.supervisor.wait(10) == 0

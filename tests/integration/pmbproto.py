@@ -6,8 +6,8 @@ sessions of its own: Process.connect() gives a Remote, whose methods are those o
 """
 
 import array
+import contextlib
 import ctypes
-import errno
 import fcntl
 import gc
 import importlib
@@ -410,8 +410,9 @@ class Client:
 class _Told:
     """What a Process does when told; object 0 of the other side."""
 
-    def __init__(self):
+    def __init__(self, sock):
         self.objects = {0: self}
+        self.sock = sock
 
     def connect(self, path, *args, **kwargs):
         number = max(self.objects) + 1
@@ -436,6 +437,31 @@ class _Told:
         ours.close()
         os.waitpid(pid, 0)
         return result
+
+    def exec_again(self):
+        """Become a fresh program that serves the same test."""
+        os.set_inheritable(self.sock.fileno(), True)
+        path = os.path.dirname(os.path.abspath(__file__))
+        os.execv(sys.executable, [sys.executable, '-c', f'import sys; sys.path.insert(0, {path!r}); import pmbproto; '
+                                  f'pmbproto.serve_after_exec({self.sock.fileno()})'])
+
+    def flood(self, path, body, n, **fields):
+        """Ask over n sessions, as fast as they take it, until killed."""
+        clients = [Client(path) for _ in range(n)]
+        data = packet(body, 5, **fields)
+        socks = [client.sock for client in clients]
+        for sock in socks:
+            sock.setblocking(False)
+        while True:
+            readable, writable, _ = select.select(socks, socks, [])
+            for sock in writable:
+                with contextlib.suppress(BlockingIOError):
+                    for _ in range(16):
+                        sock.send(data)
+            for sock in readable:
+                with contextlib.suppress(BlockingIOError):
+                    while sock.recv(16384):
+                        pass
 
     def fork_holder(self):
         """Leave a child behind that holds all descriptors; its pid."""
@@ -466,7 +492,7 @@ def _recv(sock, seconds):
 
 
 def _serve(sock):
-    told = _Told()
+    told = _Told(sock)
     sock.settimeout(None)
     while True:
         try:
@@ -481,6 +507,12 @@ def _serve(sock):
             _send(sock, result)
         except (pickle.PicklingError, TypeError, AttributeError):
             _send(sock, (False, RuntimeError(repr(result[1])), ''))
+
+
+def serve_after_exec(fd):
+    sock = socket.socket(fileno=fd)
+    _send(sock, (True, os.getpid()))  # what exec_again() returns
+    _serve(sock)
 
 
 def _become(uid, gid, groups):
@@ -572,7 +604,3 @@ class Remote:
     def later(self, method, /, *args, **kwargs):
         """Have it done while others do something; process.finish() gets the result."""
         self.process.start(self.number, method, *args, **kwargs)
-
-
-__all__ = ['BODIES', 'Client', 'Closed', 'GIB', 'KIB', 'MIB', 'PACKET_MAX', 'Process', 'Refused', 'Remote', 'ROOT',
-           'TIMEOUT', 'UNIT', 'errno', 'field', 'packet', 'pb', 'varint']

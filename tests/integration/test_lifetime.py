@@ -299,3 +299,46 @@ def test_grant_that_nobody_takes(daemon):
         process.kill()
         process.wait()
     gone(daemon)
+
+
+# ---------------------------------------------------------------------------------------------------------- exec
+
+def test_program_that_another_replaces_is_the_same_process(daemon):
+    """exec closes session and mapping; the program that comes after may have the pools, or lose them in time."""
+    process = daemon.process(None)
+    user = process.connect(daemon.socket)
+    kept, pool = user.create(4 * MIB).pool, user.create(4 * MIB).pool
+    assert process.call(0, 'exec_again') == process.pid
+    user = process.connect(daemon.socket)
+    assert [row.pool for row in user.resume()] == [kept, pool]
+    assert not user.destroy(pool).releasing
+    assert [row.pool for row in user.resume()] == [kept]
+    assert process.call(0, 'exec_again') == process.pid
+    wait_for(lambda: daemon.status().pools == 0, 3, 'nobody came for it')
+
+
+# ---------------------------------------------------------------------------------------------- foreign processes
+
+@needs_root
+def test_process_of_a_foreign_pid_namespace_has_pools_by_connection(start, kind, refused):
+    """The daemon cannot see its clients' pids: each connection is an owner of its own, and the end of it all."""
+    daemon = start(
+        broker(), store('main', kind, '1G'), tenant('default', Bytes='infinity'),
+        prefix=['unshare', '--pid', '--fork', '--kill-child'])
+    process = daemon.process()
+    first, second = process.connect(daemon.socket), process.connect(daemon.socket)
+    pool, others = first.create(4 * MIB).pool, second.create(8 * MIB).pool
+    first.fill(pool, 1)
+    assert [(row.pool, row.pid) for row in first.resume()] == [(pool, 0)]
+    assert [row.pool for row in second.resume()] == [others]
+    with refused('DENIED'):
+        second.resize(pool, 4 * MIB)
+    assert first.is_filled(pool, 1)
+    first.close()
+    first.give_up(pool)
+    wait_for(lambda: [row.pool for row in daemon.pools()] == [others], 3, 'the pool is gone with its connection')
+    assert process.connect(daemon.socket).resume() == []
+    daemon.forget(process)
+    process.kill()
+    process.wait()
+    gone(daemon)

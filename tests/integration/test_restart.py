@@ -3,11 +3,12 @@
 
 import os
 import signal
+import subprocess
 import time
 
 import pytest
 
-from daemon import ALICE, BOB, IS_ROOT, broker, needs_root, processes_of, store, tenant, wait_for
+from daemon import ALICE, BOB, IS_ROOT, PMBROKERD, broker, needs_root, processes_of, store, tenant, wait_for
 from pmbproto import MIB, UNIT, Closed, Refused, pb
 
 
@@ -344,10 +345,18 @@ def test_children_end_with_the_supervisor(daemon):
     assert daemon.user(BOB).create(UNIT).size == UNIT
 
 
-def test_second_daemon_on_the_same_socket_does_not_start(daemon):
-    import subprocess
+@pytest.mark.parametrize('delay', [0.003, 0.01, 0.03, 0.1])
+def test_stop_at_any_moment_of_the_start(start, kind, delay):
+    """finish() holds it to its exit code, and to leave nothing behind."""
+    daemon = start(broker(), store('main', kind, '1G'), ready=False)
+    time.sleep(delay)
+    daemon.supervisor.terminate()
+    assert daemon.supervisor.wait(3) == (0 if daemon.log_lines() else -signal.SIGTERM)
+    daemon.start()
+    assert daemon.user().create(UNIT).size == UNIT
 
-    from daemon import PMBROKERD
+
+def test_second_daemon_on_the_same_socket_does_not_start(daemon):
     argv = [str(PMBROKERD), '--socket', daemon.socket, '--config', str(daemon.config), '--user', 'nobody']
     result = subprocess.run(argv, capture_output=True, text=True, timeout=5)
     assert result.returncode == 1
@@ -464,7 +473,7 @@ def test_store_with_pools_stays(daemon, kind):
     user.fill(pool, 1)
     daemon.configure(broker(), store('other', kind, '32M'))
     daemon.hangup()
-    wait_for(lambda: any('main' in line and 'the old one stays' in line for line in daemon.log_lines()), 3, 'it says so')
+    wait_for(lambda: any('main' in line and 'the old one stays' in line for line in daemon.log_lines()), 3)
     assert user.is_filled(pool, 1)
     assert 'main' in daemon.stores()
     user.drop(pool)

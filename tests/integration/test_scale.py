@@ -85,8 +85,8 @@ def test_a_thousand_pools(daemon, kind, capsys):
 
     with capsys.disabled():
         print(f'\nscale: {kind}: list of 1000 pools {listed * 1e3:.1f} ms in {lists[0][1]} pages, '
-              f'created in {created * 1e3:.0f} ms, killed in {killed * 1e3:.0f} ms, gone {released * 1e3:.0f} ms later, '
-              f'broker {rss["broker"] / MIB:.1f} MiB, provisioner {rss["provisioner"] / MIB:.1f} MiB, '
+              f'created in {created * 1e3:.0f} ms, killed in {killed * 1e3:.0f} ms, '
+              f'gone {released * 1e3:.0f} ms later, broker {rss["broker"] / MIB:.1f} MiB, provisioner {rss["provisioner"] / MIB:.1f} MiB, '
               f'idle {idle["broker"] * 100:.0f}+{idle["provisioner"] * 100:.0f} % CPU')
     if not IS_SANITIZED:
         assert listed < 0.05

@@ -42,7 +42,7 @@ typedef enum FakeAction {
         FAKE_EMPTY,        /* answer with an empty packet */
         FAKE_WRONG_ANSWER, /* do it, and answer with a message that does not belong */
         FAKE_WITHOUT_FD,   /* grant without a descriptor */
-        FAKE_ASIDE,        /* send an unknown event, a misaddressed answer and a stray descriptor, then answer */
+        FAKE_ASIDE, /* send an unknown event, a misaddressed answer and a stray descriptor, then answer */
 } FakeAction;
 
 typedef struct FakePool {
@@ -92,6 +92,8 @@ typedef struct FakeDaemon {
 
         unsigned n_connects;
         unsigned n_requests[32]; /* by body_case */
+        unsigned n_not_backed;   /* units that were given back twice */
+        unsigned in_flux;        /* GetPool says so often that the pool is being resized */
         unsigned page;           /* rows of a page of pools */
 } FakeDaemon;
 
@@ -219,14 +221,15 @@ static inline void fake_do_create(FakeDaemon *f, const Pmbroker__V1__ClientPacke
         r->grant.size = pool->n_backed * FAKE_UNIT;
         r->grant.length = pool->length * FAKE_UNIT;
         r->grant.max = pool->max;
-        r->grant.store = (char *)(uintptr_t)"fake";
-        r->grant.tenant = (char *)(uintptr_t)"tester";
+        r->grant.store = (char *)(uintptr_t) "fake";
+        r->grant.tenant = (char *)(uintptr_t) "tester";
         r->grant.page_size = 4096;
         r->p.body_case = PMBROKER__V1__SERVER_PACKET__BODY_GRANT;
         r->p.grant = &r->grant;
 }
 
-static inline void fake_do_give_back(FakePool *pool, const Pmbroker__V1__GiveBack *g, FakeReply *r)
+static inline void fake_do_give_back(
+        FakeDaemon *f, FakePool *pool, const Pmbroker__V1__GiveBack *g, FakeReply *r)
 {
         uint64_t end = 0;
 
@@ -241,9 +244,28 @@ static inline void fake_do_give_back(FakePool *pool, const Pmbroker__V1__GiveBac
         if (r->refusal.code != RESULT_OK)
                 return;
         for (size_t i = 0; i < g->n_units; i++)
-                for (uint32_t k = 0; k < g->units[i]->count; k++)
+                for (uint32_t k = 0; k < g->units[i]->count; k++) {
+                        f->n_not_backed += !pool->backed[g->units[i]->first + k];
                         fake_punch(pool, g->units[i]->first + k);
+                }
         fake_reply_size(r, pool);
+}
+
+static inline void fake_do_get(FakeDaemon *f, const FakePool *pool, FakeReply *r)
+{
+        pmbroker__v1__pool_list__init(&r->list);
+        pmbroker__v1__pool_row__init(&r->rows[0]);
+        r->rows[0].pool = pool->id;
+        r->rows[0].size = pool->n_backed * FAKE_UNIT;
+        r->rows[0].length = pool->length * FAKE_UNIT;
+        r->rows[0].state = f->in_flux > 0 ? PMBROKER__V1__POOL_STATE__STATE_RESIZING
+                                          : PMBROKER__V1__POOL_STATE__STATE_READY;
+        f->in_flux -= f->in_flux > 0;
+        r->row_pointers[0] = &r->rows[0];
+        r->list.n_rows = 1;
+        r->list.rows = r->row_pointers;
+        r->p.body_case = PMBROKER__V1__SERVER_PACKET__BODY_POOLS;
+        r->p.pools = &r->list;
 }
 
 static inline void fake_do_list(FakeDaemon *f, uint64_t after, FakeReply *r)
@@ -276,7 +298,7 @@ static inline void fake_do(FakeDaemon *f, const Pmbroker__V1__ClientPacket *q, F
         case PMBROKER__V1__CLIENT_PACKET__BODY_HELLO:
                 pmbroker__v1__hello_reply__init(&r->hello);
                 r->hello.major = WIRE_MAJOR;
-                r->hello.version = (char *)(uintptr_t)"fake";
+                r->hello.version = (char *)(uintptr_t) "fake";
                 r->p.body_case = PMBROKER__V1__SERVER_PACKET__BODY_HELLO;
                 r->p.hello = &r->hello;
                 break;
@@ -306,7 +328,14 @@ static inline void fake_do(FakeDaemon *f, const Pmbroker__V1__ClientPacket *q, F
                 if (!pool)
                         r->refusal.code = RESULT_NOT_FOUND;
                 else
-                        fake_do_give_back(pool, q->give_back, r);
+                        fake_do_give_back(f, pool, q->give_back, r);
+                break;
+        case PMBROKER__V1__CLIENT_PACKET__BODY_GET_POOL:
+                pool = fake_find(f, q->get_pool->pool);
+                if (!pool)
+                        r->refusal.code = RESULT_NOT_FOUND;
+                else
+                        fake_do_get(f, pool, r);
                 break;
         case PMBROKER__V1__CLIENT_PACKET__BODY_RESUME_POOLS:
                 fake_do_list(f, q->resume_pools->after, r);
@@ -344,7 +373,8 @@ static inline FakeAction fake_take_action(FakeDaemon *f, int body)
                 if (f->script[i].body == body || (f->script[i].body == 0 && !handshake)) {
                         FakeAction a = f->script[i].action;
 
-                        memmove(&f->script[i], &f->script[i + 1], (f->n_script - i - 1) * sizeof(f->script[0]));
+                        memmove(&f->script[i], &f->script[i + 1],
+                                (f->n_script - i - 1) * sizeof(f->script[0]));
                         f->n_script--;
                         return a;
                 }
@@ -454,8 +484,8 @@ static inline void *fake_run(void *userdata)
 
         (void)pthread_mutex_lock(&f->lock);
         while (!f->stop) {
-                struct pollfd p[FAKE_SESSIONS + 2] = {{.fd = f->wake[0], .events = POLLIN},
-                        {.fd = f->listen_fd, .events = POLLIN}};
+                struct pollfd p[FAKE_SESSIONS + 2] = {
+                        {.fd = f->wake[0], .events = POLLIN}, {.fd = f->listen_fd, .events = POLLIN}};
                 char byte;
 
                 for (int i = 0; i < FAKE_SESSIONS; i++)

@@ -104,7 +104,8 @@ static void test_zero_is_zero(void **state)
                         arena_purge(&m.arena);
                 for (unsigned i = 0; i < ELEMENTSOF(sizes); i++) {
                         uint8_t *p = pmbj_mallocx(sizes[i], m.arena.flags | MALLOCX_ZERO);
-                        uint8_t *q = pmbj_mallocx(sizes[i], m.arena.flags | MALLOCX_ZERO | MALLOCX_ALIGN(65536));
+                        uint8_t *q =
+                                pmbj_mallocx(sizes[i], m.arena.flags | MALLOCX_ZERO | MALLOCX_ALIGN(65536));
 
                         assert_non_null(p);
                         assert_non_null(q);

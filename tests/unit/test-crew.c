@@ -31,7 +31,6 @@ typedef struct Told {
         int done;
         int late;
         WorkResult result;
-        int turn; /* when it was done */
 } Told;
 
 typedef struct Fixture {
@@ -41,7 +40,6 @@ typedef struct Fixture {
 } Fixture;
 
 static Fixture fixture;
-static int turns;
 
 static void on_done(void *userdata, const WorkResult *result)
 {
@@ -49,7 +47,6 @@ static void on_done(void *userdata, const WorkResult *result)
 
         told->done++;
         told->result = *result;
-        told->turn = ++turns;
 }
 
 static void on_late(void *userdata)
@@ -183,21 +180,6 @@ static void who_waits_runs_when_one_ends(void **state)
         assert_int_equal(hangs[0].late + hangs[1].late, 0);
 }
 
-static void accounts_take_turns(void **state)
-{
-        Fixture *f = *state;
-        static Told greedy[400];
-        Told modest;
-
-        for (size_t i = 0; i < ELEMENTSOF(greedy); i++)
-                submit(f, 1, false, 5000 * MSEC, i, &greedy[i]);
-        submit(f, 2, false, 5000 * MSEC, 0, &modest);
-        wait_for(f, &modest.done);
-        assert_int_equal(greedy[ELEMENTSOF(greedy) - 1].done, 0);
-        wait_for(f, &greedy[ELEMENTSOF(greedy) - 1].done);
-        assert_true(modest.turn < greedy[ELEMENTSOF(greedy) / 2].turn);
-}
-
 static void different_times(void **state)
 {
         Fixture *f = *state;
@@ -253,7 +235,6 @@ int main(void)
                 cmocka_unit_test_setup_teardown(many_orders, setup, teardown),
                 cmocka_unit_test_setup_teardown(one_account_hangs, setup, teardown),
                 cmocka_unit_test_setup_teardown(who_waits_runs_when_one_ends, setup, teardown),
-                cmocka_unit_test_setup_teardown(accounts_take_turns, setup, teardown),
                 cmocka_unit_test_setup_teardown(different_times, setup, teardown),
                 cmocka_unit_test_setup_teardown(idle_workers_that_were_killed, setup, teardown),
                 cmocka_unit_test_setup_teardown(orders_that_were_never_done, setup, teardown),

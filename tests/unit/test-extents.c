@@ -20,7 +20,7 @@ static void the_limit_of_a_file_at_rest(void **state)
                 {3 * U, 2 * U, 2 * U, 3 * U}, /* it has been taken for the tree */
                 {4 * U, 2 * U, 2 * U, 4 * U}, /* and another */
                 {2 * U, 2 * U, 3 * U, 2 * U}, /* a hole: what is to spare could fill it */
-                {3 * U, 2 * U, 3 * U, 3 * U}, /* a hole and a tree */
+                {3 * U, 2 * U, 3 * U, 2 * U}, /* a hole and a tree, which may go */
                 {U, U, U, 2 * U},             /* the smallest */
                 {200 * U, 199 * U, 199 * U, 200 * U}, /* 398 MiB, one tree cluster from the start */
         };

@@ -73,12 +73,12 @@ static int in_child(int (*fn)(Family *f), Family *f)
         return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-#define EXPECT(condition)                                                                                             \
-        do {                                                                                                          \
-                if (!(condition)) {                                                                                   \
-                        (void)dprintf(2, "child: line %d: %s\n", __LINE__, #condition);                               \
-                        return 1;                                                                                     \
-                }                                                                                                     \
+#define EXPECT(condition)                                                               \
+        do {                                                                            \
+                if (!(condition)) {                                                     \
+                        (void)dprintf(2, "child: line %d: %s\n", __LINE__, #condition); \
+                        return 1;                                                       \
+                }                                                                       \
         } while (0)
 
 static int everything_is_dead(Family *f)

@@ -128,7 +128,9 @@ static void test_all_of_it_again_in_another_size(void **state)
 
 static void check_mixed(uint64_t size, double want)
 {
-        enum { N = 1 << 18 };
+        enum {
+                N = 1 << 18
+        };
         struct pmb_pool *pool = pool_of_size(size);
         void **blocks = calloc(N, sizeof(*blocks));
         uint64_t payload = 0;
@@ -413,8 +415,9 @@ static uint64_t shrink(struct pmb_pool *pool, uint64_t target)
         arena_lock(&pool->arena);
         n = units_begin_give(&pool->arena.units, (uint32_t)((size - target) / UNIT_SIZE), spans, 128);
         for (unsigned i = 0; i < n; i++) {
-                assert_int_equal(fallocate(pool->mapping.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                                         (off_t)(spans[i].first * UNIT_SIZE), (off_t)(spans[i].count * UNIT_SIZE)),
+                assert_int_equal(
+                        fallocate(pool->mapping.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                (off_t)(spans[i].first * UNIT_SIZE), (off_t)(spans[i].count * UNIT_SIZE)),
                         0);
                 size -= spans[i].count * UNIT_SIZE;
         }
@@ -487,7 +490,10 @@ static void test_holes_stay_holes(void **state)
 
 /* ------------------------------------------------------------------------------------------------------- threads */
 
-enum { SLOTS = 1024, THREADS = 4 };
+enum {
+        SLOTS = 1024,
+        THREADS = 4
+};
 
 static struct {
         struct pmb_pool *pool;

@@ -58,7 +58,9 @@ static void test_bounds(void **state)
 
 static void test_many(void **state)
 {
-        enum { N = 1000 };
+        enum {
+                N = 1000
+        };
 
         (void)state;
         for (uintptr_t i = 0; i < N; i++) {

@@ -165,7 +165,9 @@ static size_t best_fit(const uint8_t *model, size_t n, size_t size, size_t align
 
 static void test_ranges_model(void **state)
 {
-        enum { N = 512 };
+        enum {
+                N = 512
+        };
         uint8_t model[N];
         uint32_t seed = 1;
 
@@ -296,12 +298,6 @@ static void test_give_highest_first(void **state)
         assert_int_equal(offset, 4 * U + 4096);
         assert_int_equal(units_put(&u, offset, 5 * U), 0);
 
-        UnitSpan giving[4];
-
-        assert_int_equal(units_giving(&u, giving, 4), 2);
-        assert_memory_equal(giving, spans, 2 * sizeof(spans[0]));
-        assert_int_equal(units_giving(&u, giving, 1), 1);
-
         units_commit_give(&u, spans, 2, 11 * U, 16 * U);
         assert_int_equal(u.n_giving, 0);
         assert_int_equal(u.n_backed, 11);
@@ -382,9 +378,44 @@ static void test_grown_while_giving(void **state)
         }
 }
 
+/* The answer is lost: the size tells what was done, and by how much the pool has grown since. */
+static void test_settle(void **state)
+{
+        static const struct {
+                uint64_t size;
+                uint32_t given, backed;
+                bool six;
+        } cases[] = {
+                {5, 3, 5, false},  /* taken */
+                {6, 3, 6, true},   /* taken, then grown by one: the lowest of them */
+                {8, 0, 8, true},   /* not taken */
+                {10, 0, 10, true}, /* not taken, grown by two */
+        };
+
+        (void)state;
+        for (unsigned i = 0; i < ELEMENTSOF(cases); i++) {
+                UnitSpan spans[8];
+                bool zero;
+                Units u;
+
+                assert_int_equal(units_init(&u, 0, 64, false), 0);
+                units_sync(&u, 8 * U, 8 * U);
+                assert_int_equal(units_take_at(&u, 6 * U, U, &zero), 0);
+                assert_int_equal(units_begin_give(&u, 2, spans, 8), 2); /* 5 and 7 */
+                units_abort_give(&u, spans, 2);
+                assert_int_equal(units_put(&u, 6 * U, U), 0);
+                assert_int_equal(units_begin_give(&u, 3, spans, 8), 1); /* 5, 6 and 7 */
+                assert_int_equal(units_settle(&u, cases[i].size * U, 12 * U), cases[i].given);
+                assert_int_equal(u.n_giving, 0);
+                assert_int_equal(u.n_backed, cases[i].backed);
+                assert_int_equal(u.free.total, cases[i].backed * U);
+                assert_int_equal(units_take_at(&u, 5 * U, U, &zero), cases[i].six ? 0 : -ENOENT);
+                units_deinit(&u);
+        }
+}
+
 static void test_raw(void **state)
 {
-        UnitSpan spans[8];
         Units u;
 
         (void)state;
@@ -399,8 +430,7 @@ static void test_raw(void **state)
         assert_int_equal(u.n_giving, 0);
         assert_int_equal(units_begin_give_at(&u, (UnitSpan){2, 3}), 0);
         assert_int_equal(units_begin_give_at(&u, (UnitSpan){2, 1}), -EINVAL);
-        assert_int_equal(units_giving(&u, spans, 8), 1);
-        units_commit_give(&u, spans, 1, 5 * U, 8 * U);
+        units_commit_give(&u, &(UnitSpan){2, 3}, 1, 5 * U, 8 * U);
         assert_int_equal(units_begin_give_at(&u, (UnitSpan){2, 1}), -EINVAL);
         assert_int_equal(u.n_backed, 5);
         assert_int_equal(units_begin_give_at(&u, (UnitSpan){0, 1}), 0);
@@ -465,7 +495,9 @@ static void test_alignment_of_addresses(void **state)
  */
 static void test_units_model(void **state)
 {
-        enum { MAX = 96 };
+        enum {
+                MAX = 96
+        };
         uint32_t seed = 7;
 
         (void)state;
@@ -477,10 +509,9 @@ static void test_units_model(void **state)
                 assert_int_equal(units_init(&u, 0, MAX, true), 0);
                 for (int step = 0; step < 200; step++) {
                         uint32_t first = rnd(&seed) % MAX, count = 1 + rnd(&seed) % 6, grow = rnd(&seed) % 5;
-                        UnitSpan spans[MAX];
-                        unsigned n;
                         bool grow_first = rnd(&seed) % 2, told = rnd(&seed) % 2, taken = rnd(&seed) % 8 > 0;
-                        bool gift = units_begin_give_at(&u, (UnitSpan){first, count}) == 0;
+                        UnitSpan span = {first, count};
+                        bool gift = units_begin_give_at(&u, span) == 0;
 
                         for (int half = 0; half < 2; half++) {
                                 if ((half == 0) == grow_first) {
@@ -497,25 +528,13 @@ static void test_units_model(void **state)
                                                 units_sync(&u, size * U, length * U);
                                 } else if (gift && taken) {
                                         for (uint32_t i = first; i < first + count; i++) {
-                                                size -= backed[i];
+                                                assert_true(backed[i]);
                                                 backed[i] = false;
                                         }
-                                }
-                        }
-                        /*
-                         * Packets come in the order of what was done: growth that follows the gift is told after
-                         * the answer, unless both are in the answer's numbers.
-                         */
-                        if (gift && taken) {
-                                for (uint32_t i = first; i < first + count; i++) {
-                                        size -= backed[i];
-                                        backed[i] = false; /* repeated: the answer to the first was lost */
-                                }
-                                n = units_giving(&u, spans, MAX);
-                                units_commit_give(&u, spans, n, size * U, length * U);
-                        } else if (gift) {
-                                n = units_giving(&u, spans, MAX);
-                                units_abort_give(&u, spans, n);
+                                        size -= count;
+                                        units_commit_give(&u, &span, 1, size * U, length * U);
+                                } else if (gift)
+                                        units_abort_give(&u, &span, 1);
                         }
                         units_sync(&u, size * U, length * U);
 
@@ -541,6 +560,7 @@ int main(void)
                 cmocka_unit_test(test_give_limits),
                 cmocka_unit_test(test_give_needs_whole_units),
                 cmocka_unit_test(test_grown_while_giving),
+                cmocka_unit_test(test_settle),
                 cmocka_unit_test(test_raw),
                 cmocka_unit_test(test_fresh_is_zero),
                 cmocka_unit_test(test_alignment_of_addresses),

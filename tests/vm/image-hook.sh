@@ -30,7 +30,7 @@ mkdir -p "$root/usr/$modules"
     cp -a --parents kernel/crypto kernel/lib kernel/mm \
         kernel/drivers/nvdimm kernel/drivers/dax kernel/drivers/acpi kernel/drivers/virtio \
         kernel/drivers/block kernel/drivers/cxl \
-        kernel/fs/ext4 kernel/fs/fuse kernel/fs/overlayfs kernel/fs/quota kernel/fs/squashfs kernel/fs/xfs \
+        kernel/fs/autofs kernel/fs/ext4 kernel/fs/fuse kernel/fs/overlayfs kernel/fs/quota kernel/fs/squashfs kernel/fs/xfs \
         "$root/usr/$modules" 2>/dev/null || true # some are built in
 )
 rm -rf "$root/initrd/kernel"
@@ -38,8 +38,8 @@ chroot "$root" depmod "$version"
 
 # -------------------------------------------------------------------------------------------------------- initramfs
 
-# What mounting the root takes, then what a real machine's udev would load for an NVDIMM, so that the first test finds it.
-wanted='virtio_pci virtio_blk squashfs overlay nfit nd_pmem dax_pmem device_dax kmem'
+# What mounting the root takes, what systemd looks for at once, and what udev would load for an NVDIMM a little later.
+wanted='virtio_pci virtio_blk squashfs overlay autofs4 nfit nd_pmem dax_pmem device_dax kmem'
 mkdir -p "$root/initrd/bin" "$root/initrd/modules"
 cp "$root/bin/busybox" "$root/initrd/bin/busybox"
 cp "$here/init" "$root/initrd/init"

@@ -27,6 +27,24 @@ def system():
 
 
 @pytest.fixture
+def configure(system):
+    """configure(text): a drop-in of the configuration with this text, in effect."""
+    path = machine.CONFIG_DIR / 'test.conf'
+
+    def configure(text, reload=True):
+        machine.CONFIG_DIR.mkdir(exist_ok=True)
+        path.write_text(text)
+        if reload:
+            machine.systemctl('reload', machine.BROKER)
+
+    yield configure
+    # A store goes only when it is empty.
+    system.dismiss()
+    path.unlink()
+    machine.systemctl('reload', machine.BROKER)
+
+
+@pytest.fixture
 def stopped():
     """Nothing of ours runs but the sockets."""
     machine.systemctl('stop', *machine.SERVICES)
@@ -76,6 +94,8 @@ def pytest_runtest_makereport(item, call):
     if report.failed:
         since = [f'--after-cursor={item.cursor}']
         report.sections.append(('journal', machine.run('journalctl', '--output=short-monotonic', *since)))
+    if report.when == 'call' and report.capstdout:
+        write('output', f'== {item.nodeid}\n{report.capstdout}')
     if report.when == 'teardown':
         bad = [o for o in item.outcomes if o != 'passed']
         write('results', f'{(bad or ["passed"])[0]} {item.nodeid}')

@@ -23,6 +23,7 @@ SERVICES = (BROKER, PROVISIONER)
 SOCKETS = ('pmbrokerd.socket', 'pmbroker-provisioner.socket')
 CONFIG_DIR = pathlib.Path('/etc/pmbroker/pmbrokerd.conf.d')
 EXAMPLES = ROOT / 'examples'
+HOSTILE = EXAMPLES / 'hostile'
 ALICE, BOB = 20001, 20002  # as in pmbroker-tests.conf
 SECONDS = 30  # for what takes a moment on a real machine
 
@@ -143,6 +144,12 @@ class System:
         self.processes.append(process)
         return process.connect(SOCKET, **kwargs)
 
+    def forget(self, client):
+        """End its process, and go on without it."""
+        client.process.kill()
+        client.process.wait()
+        self.processes.remove(client.process)
+
     def program(self, uid, *argv):
         """Start a program as that user; its output is in .log."""
         log = pathlib.Path(f'/run/pmbroker-suite/program-{len(self.programs)}')
@@ -150,6 +157,13 @@ class System:
             program = subprocess.Popen([str(a) for a in as_user(uid, *argv)], stdin=subprocess.DEVNULL, stdout=f, stderr=f)
         program.log = log
         self.programs.append(program)
+        return program
+
+    def hostile(self, client, *argv):
+        """Start `hostile` on the file of a client's only pool, as root, who has more means."""
+        path, = [p for p in pathlib.Path(f'/proc/{client.process.pid}/fd').iterdir() if p.readlink().name == 'pool']
+        program = self.program(0, 'sh', '-c', f'exec "$0" "$@" 3<>{path}', HOSTILE, *argv)
+        wait_for(lambda: 'ready' in program.log.read_text(), SECONDS, 'the hostile client is ready')
         return program
 
     # life

@@ -8,24 +8,7 @@ import pytest
 
 from daemon import wait_for
 from pmbproto import MIB, UNIT, Refused
-from system import ALICE, BOB, BROKER, CONFIG_DIR, EXAMPLES, SECONDS, SERVICES, as_user, ctl, main_pid, run, systemctl
-
-
-@pytest.fixture
-def configure(system):
-    """configure(text): a drop-in of the configuration with this text, in effect."""
-    path = CONFIG_DIR / 'test.conf'
-
-    def configure(text):
-        CONFIG_DIR.mkdir(exist_ok=True)
-        path.write_text(text)
-        systemctl('reload', BROKER)
-
-    yield configure
-    # A store goes only when it is empty.
-    system.dismiss()
-    path.unlink()
-    systemctl('reload', BROKER)
+from system import ALICE, BOB, EXAMPLES, SECONDS, SERVICES, as_user, ctl, main_pid, run
 
 
 def test_limit_of_a_pool(system):

@@ -3,15 +3,16 @@
 
 import errno
 import os
+import pathlib
 import re
 import signal
 
 import pytest
 
 from daemon import wait_for
-from pmbproto import MIB
-from system import ALICE, BOB, BROKER, EXAMPLES, PROVISIONER, SECONDS, SERVICES, SOCKET, ctl, drop_in, journal, \
-    main_pid, show, systemctl
+from pmbproto import MIB, pb
+from system import (ALICE, BOB, BROKER, EXAMPLES, PROVISIONER, SECONDS, SERVICES, SOCKET, ctl, drop_in, journal,
+                    main_pid, processes, show, systemctl)
 
 
 def namespace():
@@ -21,6 +22,16 @@ def namespace():
 def listing():
     """What administrators see, without what changes by itself."""
     return sorted(ctl('list', '--output', 'id,name,tenant,user,pid,store,limit,used,state').splitlines())
+
+
+def said(system):
+    """All that was logged in this test."""
+    return '\n'.join(message for _, _, message in journal(system.cursor))
+
+
+def state(pid):
+    """Of the process, as in ps(1)."""
+    return pathlib.Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0]
 
 
 class Users:
@@ -101,6 +112,43 @@ def test_daemon_reexec(system):
     users.check(broker_is_new=False)
 
 
+def test_stop_of_the_provisioner_ends_pools(system):
+    """Before systemd 254 nothing is kept over a stop: the owner is told, and what it has mapped stays readable."""
+    client = system.user()
+    pool = client.create(4 * MIB).pool
+    client.fill(pool, 3)
+    systemctl('stop', PROVISIONER)
+    assert client.is_filled(pool, 3)
+    systemctl('start', PROVISIONER)
+    system.wait_until_ready()
+    assert client.event('revoked', SECONDS).reason == pb.REVOKED_LOST
+    assert client.is_filled(pool, 3)
+    assert client.create(2 * MIB).pool != pool
+
+
+def test_restart_beside_a_worker_that_hangs(system):
+    """It is left behind, not waited for; it ends when it can, and then the pool goes."""
+    client = system.user()
+    pool = client.create(4 * MIB).pool
+    hostile = system.hostile(client, 'lock')
+    system.forget(client)
+    wait_for(lambda: 'hangs on pool' in said(system), SECONDS, 'a worker hangs', every=0.1)
+    old = main_pid(PROVISIONER)
+    hung = [pid for pid in processes() if state(pid) == 'D']
+    assert len(hung) == 1
+
+    systemctl('restart', PROVISIONER)
+    system.wait_until_ready()
+    assert state(hung[0]) == 'D' and old not in processes()
+    assert not re.search('timed out|SIGKILL', said(system))
+    assert [row.state for row in system.rows()] == [pb.STATE_RELEASING]
+    assert system.user().create(2 * MIB).pool
+
+    hostile.kill()
+    wait_for(lambda: pool not in [row.pool for row in system.rows()], SECONDS, 'the pool is gone', every=0.1)
+    wait_for(lambda: hung[0] not in processes(), SECONDS, 'the worker has ended', every=0.1)
+
+
 def test_watchdog(system):
     """A process that stands still is killed and started again."""
     system.expect_errors('Watchdog timeout')
@@ -115,8 +163,7 @@ def test_watchdog(system):
             wait_for(lambda: main_pid(unit) not in (0, old), SECONDS, f'{unit} has started again', every=0.1)
             system.wait_until_ready()
         users.check(broker_is_new=True)
-        said = '\n'.join(message for _, who, message in journal(system.cursor) if who in SERVICES)
-        assert len(re.findall('Watchdog timeout', said)) == 2
+        assert len(re.findall('Watchdog timeout', said(system))) == 2
     systemctl('daemon-reload')
     systemctl('restart', *SERVICES)
     system.wait_until_ready()

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Stores that take more than the default configuration."""
+
+import pathlib
+import shutil
+
+import pytest
+
+from daemon import wait_for
+from pmbproto import MIB, Refused
+from system import PROVISIONER, SECONDS, SERVICES, drop_in, main_pid, systemctl
+
+
+def test_directory_elsewhere(system, configure):
+    """The unit may write to its own directories only: the manual says which drop-in another one takes."""
+    path = pathlib.Path('/srv/pools')
+    path.mkdir(mode=0o700)
+    try:
+        with drop_in(PROVISIONER, f'[Service]\nReadWritePaths={path}\n'):
+            systemctl('daemon-reload')
+            systemctl('stop', *SERVICES)
+            configure(f'[Store files]\nType=dir\nPath={path}\nSize=64M\n', reload=False)
+            system.wait_until_ready()
+            client = system.user()
+            grant = client.create(4 * MIB, store='files')
+            client.fill(grant.pool, 1)
+            assert client.is_filled(grant.pool, 1)
+            assert system.ask('stores')['files'].enforced_by == 'audit'
+            assert len([p for p in path.rglob('*') if p.is_file()]) >= 1
+            system.dismiss()
+    finally:
+        shutil.rmtree(path)
+        systemctl('daemon-reload')
+
+
+def test_more_than_there_is(system, configure):
+    """A pool that takes more memory than the machine has costs a worker, and nobody else."""
+    before = [main_pid(u) for u in SERVICES]
+    configure('[Store greedy]\nType=tmpfs\nSize=8G\nAllocate=create\n[Tenant default]\nBytes=infinity\n')
+    wait_for(lambda: 'greedy' in system.ask('stores'), SECONDS, 'the store is there', every=0.05)
+    other = system.user()
+    kept = other.create(4 * MIB, store='ram').pool
+    other.fill(kept, 5)
+    with pytest.raises(Refused) as e:
+        system.user().create(4096 * MIB, store='greedy')
+    print(e.value)
+    assert other.is_filled(kept, 5)
+    assert system.user().create(4 * MIB, store='greedy').pool
+    assert [main_pid(u) for u in SERVICES] == before
