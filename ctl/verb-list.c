@@ -29,7 +29,6 @@ int verb_list(const Arguments *arguments)
                 return r;
         if (pools.n_rows == 0 && !arguments->quiet && !arguments->table.json)
                 message_note("no pools%s",
-                        ctl_is_admin(c) ? ""
-                                        : "; those of other users are shown to administrators only");
+                        ctl_is_admin(c) ? "" : "; those of other users are shown to administrators only");
         return table_print(table, "pools", stdout);
 }

@@ -147,7 +147,8 @@ static void replies_find_their_job(void **state)
         assert_int_not_equal(one.serial, two.serial);
 
         /* the other way round */
-        reply = (JobReply){.version = JOB_VERSION, .kind = JOB_RELEASE, .serial = two.serial, .pool = 2, .error = -EIO};
+        reply = (JobReply){
+                .version = JOB_VERSION, .kind = JOB_RELEASE, .serial = two.serial, .pool = 2, .error = -EIO};
         assert_int_equal(wire_send(peer, &reply, sizeof(reply), -1), 0);
         run_until(&n_replies, 1);
         assert_int_equal(last.pool, 2);
@@ -166,7 +167,8 @@ static void a_tail_and_an_event(void **state)
         struct {
                 JobReply reply;
                 JobUsage usage;
-        } packet = {.reply = {.version = JOB_VERSION, .kind = JOB_USAGE, .n = 1}, .usage = {.pool = 7, .used = 9}};
+        } packet = {.reply = {.version = JOB_VERSION, .kind = JOB_USAGE, .n = 1},
+                .usage = {.pool = 7, .used = 9}};
         JobReply e = {.version = JOB_VERSION, .kind = JOB_EVENT_AUDIT, .pool = 5, .used = 3};
         JobRequest request = {.kind = JOB_USAGE, .n = 1};
         uint64_t id = 7;
