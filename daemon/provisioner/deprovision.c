@@ -26,7 +26,8 @@ static int take_down(Provision *p)
                         "once it has ended, try again");
         if (r < 0)
                 return provision_fail(p, r, "cannot unmount the file system");
-        provision_say(p, fd >= 0 ? JOB_STEP_DONE : JOB_STEP_EXISTS, "%s", fd >= 0 ? "unmounted" : "not mounted");
+        provision_say(
+                p, fd >= 0 ? JOB_STEP_DONE : JOB_STEP_EXISTS, "%s", fd >= 0 ? "unmounted" : "not mounted");
         return 0;
 }
 

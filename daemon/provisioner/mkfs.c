@@ -21,6 +21,7 @@
 
 #define TIME_USEC  (600 * USEC_PER_SEC)
 #define OUTPUT_MAX 4096
+#define LINES_MAX  8 /* then comes how the program is to be used */
 #define INODES_MIN 4096
 #define INODES_MAX 262144
 
@@ -144,7 +145,7 @@ static int read_output(int fd, char output[static OUTPUT_MAX])
         }
 }
 
-static int run_program(const char *const argv[])
+static int run_program(const char *const argv[], char error[static MKFS_ERROR_MAX])
 {
         char output[OUTPUT_MAX];
         _cleanup_close_ int ours = -EBADF, theirs = -EBADF;
@@ -171,19 +172,24 @@ static int run_program(const char *const argv[])
                 return log_errno(LOG_ERR, r, "%s took too long and was ended", argv[0]);
         if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
                 return 0;
-        for (char *line = output, *end; *line; line = end) {
+        unsigned n = 0;
+        for (char *line = output, *end; *line && n < LINES_MAX; line = end) {
                 end = line + strcspn(line, "\n");
                 if (*end)
                         *end++ = '\0';
-                if (*line)
-                        log_error("%s: %s", argv[0], line);
+                if (!*line)
+                        continue;
+                if (n++ == 0)
+                        (void)snprintf(error, MKFS_ERROR_MAX, "%s", line);
+                log_error("%s: %s", argv[0], line);
         }
         log_error("%s failed with %s %d", argv[0], WIFEXITED(status) ? "status" : "signal",
                 WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
         return -EIO;
 }
 
-int mkfs_run(const char *block, uint64_t bytes, FsdaxFilesystem filesystem, const char *store)
+int mkfs_run(const char *block, uint64_t bytes, FsdaxFilesystem filesystem, const char *store,
+        char error[static MKFS_ERROR_MAX])
 {
         char device[64], label[MKFS_LABEL_MAX], uuid[MKFS_UUID_MAX], uuid_option[MKFS_UUID_MAX + 16],
                 inodes[24];
@@ -193,8 +199,10 @@ int mkfs_run(const char *block, uint64_t bytes, FsdaxFilesystem filesystem, cons
         const char *const ext4[] = {"mkfs.ext4", "-F", "-q", "-b", "4096", "-O",
                 "quota,project,^has_journal,bigalloc", "-C", "2M", "-N", inodes, "-m", "0", "-E",
                 "quotatype=prjquota,lazy_itable_init=0,nodiscard", "-L", label, "-U", uuid, device, NULL};
-        /* A stripe of 2 MiB is how its extents come to be aligned; the default log would unalign the rest. */
-        const char *const xfs[] = {"mkfs.xfs", "-f", "-q", "-K", "-b", "size=4096", "-d", "su=2m,sw=1", "-l",
+        /* A stripe of 2 MiB is how its extents come to be aligned; the default log would unalign the rest. Two groups, as
+         * no extent is larger than a group; one of them is at most 1 TiB. */
+        const char *layout = bytes < (UINT64_C(1) << 40) ? "su=2m,sw=1,agcount=2" : "su=2m,sw=1";
+        const char *const xfs[] = {"mkfs.xfs", "-f", "-q", "-K", "-b", "size=4096", "-d", layout, "-l",
                 "size=64m", "-m", uuid_option, "-L", label, device, NULL};
         int r;
 
@@ -205,5 +213,6 @@ int mkfs_run(const char *block, uint64_t bytes, FsdaxFilesystem filesystem, cons
         (void)snprintf(device, sizeof(device), "/dev/%s", block);
         (void)snprintf(inodes, sizeof(inodes), "%" PRIu64, mkfs_inodes(bytes));
         (void)snprintf(uuid_option, sizeof(uuid_option), "reflink=0,uuid=%s", uuid);
-        return run_program(filesystem == FSDAX_XFS ? xfs : ext4);
+        error[0] = '\0';
+        return run_program(filesystem == FSDAX_XFS ? xfs : ext4, error);
 }

@@ -28,6 +28,9 @@ uint64_t mkfs_inodes(uint64_t bytes);
 
 /*
  * Run mkfs.ext4 or mkfs.xfs on a block device ("pmem0"), which takes the consent of its caller to lose what is there.
- * The program ends with us and after ten minutes (-ETIMEDOUT); what it says when it fails is logged (-EIO).
+ * The program ends with us and after ten minutes (-ETIMEDOUT); what it says when it fails (-EIO) is logged, and its first
+ * line given back.
  */
-int mkfs_run(const char *block, uint64_t bytes, FsdaxFilesystem filesystem, const char *store);
+#define MKFS_ERROR_MAX 128
+int mkfs_run(const char *block, uint64_t bytes, FsdaxFilesystem filesystem, const char *store,
+        char error[static MKFS_ERROR_MAX]);

@@ -15,8 +15,9 @@
 #include "provisioner/mkfs.h"
 #include "provisioner/provision-internal.h"
 
-/* Below, file system and self-test leave next to nothing for pools. */
-#define SIZE_MIN (UINT64_C(32) << 20)
+/* Below, file system and self-test leave next to nothing for pools; mkfs.xfs asks for 300 MiB itself. */
+#define SIZE_MIN_EXT4 (UINT64_C(32) << 20)
+#define SIZE_MIN_XFS  (UINT64_C(320) << 20)
 
 /* ------------------------------------------------------------------------------------------------ the run */
 
@@ -211,6 +212,7 @@ static int remove_half_made(Provision *p)
 
 static int size_of_new(Provision *p, const NdRegion *region, uint64_t *ret)
 {
+        uint64_t min = p->config->filesystem == FSDAX_XFS ? SIZE_MIN_XFS : SIZE_MIN_EXT4;
         char want[FORMAT_SIZE_MAX], is[FORMAT_SIZE_MAX];
         uint64_t size = p->config->percent > 0 ? region->free / 100 * p->config->percent : p->config->size;
 
@@ -219,7 +221,7 @@ static int size_of_new(Provision *p, const NdRegion *region, uint64_t *ret)
         if (p->config->percent == 0) /* what was asked for, at least */
                 size += region->align - 1;
         size -= size % region->align;
-        if (region->free < SIZE_MIN)
+        if (region->free < min)
                 return provision_refuse(p, ENOSPC,
                         "%s has no free capacity (%s): free some (ndctl destroy-namespace), name another "
                         "Region=, or "
@@ -229,9 +231,9 @@ static int size_of_new(Provision *p, const NdRegion *region, uint64_t *ret)
                 return provision_refuse(p, ENOSPC,
                         "%s has %s free in one piece, Size= asks for %s: lower it, or free some",
                         region->name, format_size(is, region->free), format_size(want, size));
-        if (size < SIZE_MIN)
+        if (size < min)
                 return provision_refuse(p, EINVAL, "Size= gives the namespace %s, at least %s are needed",
-                        format_size(is, size), format_size(want, SIZE_MIN));
+                        format_size(is, size), format_size(want, min));
         *ret = size;
         return 0;
 }
@@ -431,6 +433,7 @@ static bool is_busy(const NdNamespace *ns)
 static int make_file_system(Provision *p, const NdNamespace *ns)
 {
         const char *name = mkfs_name(p->config->filesystem);
+        char error[MKFS_ERROR_MAX];
         int r;
 
         if (p->config->scrub == SCRUB_RELEASE) {
@@ -448,10 +451,12 @@ static int make_file_system(Provision *p, const NdNamespace *ns)
                 provision_say(p, JOB_STEP_PLANNED, "make an %s file system", name);
                 return 0;
         }
-        r = mkfs_run(ns->block, ns->size, p->config->filesystem, p->config->name);
-        if (r < 0)
-                return provision_fail(
-                        p, r, "mkfs.%s failed on %s; the journal says what it said", name, ns->name);
+        r = mkfs_run(ns->block, ns->size, p->config->filesystem, p->config->name, error);
+        if (r < 0) {
+                provision_say(p, JOB_STEP_FAILED, "mkfs.%s failed on %s: %s", name, ns->name,
+                        error[0] ? error : strerrordesc_np(-r));
+                return r;
+        }
         provision_say(p, JOB_STEP_DONE, "made an %s file system", name);
         return 0;
 }
