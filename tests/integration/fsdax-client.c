@@ -12,6 +12,7 @@
  *   text OFFSET BYTES TEXT      the text, over and over
  *   pin OFFSET | peek | unpin   a page, by vmsplice; peek answers its first eight bytes and keeps it pinned
  *   truncate BYTES | fallocate MODE OFFSET BYTES | pwrite OFFSET
+ *   lock | unlock               the inode's, by a read() into memory that a userfaultfd does not provide; as root
  *   attack
  *   flood                       changes the file as often as it can, until it is killed
  */
@@ -21,6 +22,7 @@
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/fsverity.h>
+#include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -196,6 +198,41 @@ static void peek(void)
                 answer(n);
         else
                 printf("%.8s\n", bytes);
+}
+
+static void *read_into(void *where)
+{
+        return pread(FD, where, 4096, 0) == 4096 ? where : NULL;
+}
+
+static int fault_fd = -1;
+static void *never;
+static pthread_t reader;
+
+static long hold_lock(void)
+{
+        struct uffdio_api api = {.api = UFFD_API};
+        struct uffd_msg msg;
+
+        never = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        struct uffdio_register reg = {
+                .range = {.start = (uintptr_t)never, .len = 4096}, .mode = UFFDIO_REGISTER_MODE_MISSING};
+        fault_fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+        if (fault_fd < 0 || ioctl(fault_fd, UFFDIO_API, &api) < 0 ||
+                ioctl(fault_fd, UFFDIO_REGISTER, &reg) < 0 ||
+                pthread_create(&reader, NULL, read_into, never) != 0)
+                return -1;
+        /* It has the lock once the fault has been told to us. */
+        return read(fault_fd, &msg, sizeof(msg)) == sizeof(msg) ? 0 : -1;
+}
+
+static long let_lock_go(void)
+{
+        struct uffdio_zeropage page = {.range = {.start = (uintptr_t)never, .len = 4096}};
+
+        if (ioctl(fault_fd, UFFDIO_ZEROPAGE, &page) < 0)
+                return -1;
+        return pthread_join(reader, NULL) == 0 ? 0 : -1;
 }
 
 /* ------------------------------------------------------------------------------------------------- attack */
@@ -445,6 +482,10 @@ static void obey(const char *order, unsigned long a, unsigned long b, unsigned l
                 answer(fallocate(FD, (int)a, (off_t)b, (off_t)c));
         } else if (is(order, "pwrite")) {
                 answer(pwrite(FD, "x", 1, (off_t)a));
+        } else if (is(order, "lock")) {
+                answer(hold_lock());
+        } else if (is(order, "unlock")) {
+                answer(let_lock_go());
         } else if (is(order, "attack")) {
                 attack();
         } else if (is(order, "flood")) {

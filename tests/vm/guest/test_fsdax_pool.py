@@ -7,7 +7,6 @@ import errno
 import fcntl
 import json
 import os
-import pathlib
 import random
 import re
 import signal
@@ -20,11 +19,10 @@ import pytest
 
 from daemon import wait_for
 from jobproto import CREATE, EVENT_AUDIT, FINAL, GROW, MIB, RELEASE, RELEASING, REVOKED, UNIT, Provisioner
-from system import ALICE, EXAMPLES, as_user, run
+from system import ALICE, ROOT, as_user, run
 
 import jobproto
 
-jobproto.BUILD = pathlib.Path('/usr/sbin')
 GIB = 1 << 30
 SECONDS = 60
 FS_IOC_FSGETXATTR, FS_IOC_FIEMAP, FIEMAP_EXTENT_UNWRITTEN = 0x801c581f, 0xc020660b, 0x800
@@ -141,8 +139,8 @@ InitLabels=yes
         st = os.statvfs(os.path.dirname(self.path(1, store)))
         return st.f_bfree * st.f_frsize
 
-    def client(self, fd):
-        c = Client(fd)
+    def client(self, fd, **kwargs):
+        c = Client(fd, **kwargs)
         self.clients.append(c)
         return c
 
@@ -173,8 +171,9 @@ def quota(fd, project):
 class Client:
     """fsdax-client as an ordinary user."""
 
-    def __init__(self, fd):
-        argv = [sys.executable, '-S', '-E', '-c', CLIENT, str(fd), *as_user(ALICE, str(EXAMPLES / 'fsdax-client'))]
+    def __init__(self, fd, root=False):
+        program = [str(ROOT / 'build/tests/integration/fsdax-client')]
+        argv = [sys.executable, '-S', '-E', '-c', CLIENT, str(fd), *(program if root else as_user(ALICE, *program))]
         self.process = subprocess.Popen(argv, pass_fds=[fd], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         os.close(fd)
 
@@ -191,9 +190,7 @@ class Client:
 
     def end(self):
         self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
+        self.process.communicate()
 
 
 @pytest.fixture(scope='module')
@@ -422,6 +419,35 @@ def test_pinned_pages_of_a_dead_owner(store, jobs, end):
     assert os.read(pipe, 4096) == b'A' * 4096
     os.close(pipe)
     assert release(jobs, id) == 0
+    jobs.close()
+
+
+def test_client_that_holds_the_lock(store, jobs):
+    """No signal ends such a wait: the worker is left behind, and nobody else waits, not even for a new provisioner."""
+    id = store.id()
+    client = store.client(jobs.create(id, 4 * UNIT, account=7).fd, root=True)
+    client('map', 4 * UNIT)
+    client('text', 0, 4 * UNIT, 'AAAAAAAA')
+    assert client('lock') == '0'
+    began = time.monotonic()
+    assert jobs.ask(RELEASE, pool=id, bytes=REVOKED, account=7).error == -errno.ETIMEDOUT
+    print(f'left behind after {time.monotonic() - began:.1f} s')
+    for again in (False, True):
+        if again:
+            store.restart()
+            jobs.close()
+            jobs = store.connect()
+            pool, = jobs.pools()
+            assert pool.pool == id and pool.flags == RELEASING and pool.used >= 4 * UNIT
+        began = time.monotonic()
+        other = store.id()
+        os.close(jobs.create(other, 64 * MIB, account=8).fd)
+        assert jobs.ask(GROW, pool=other, bytes=66 * MIB, length=66 * MIB, account=8).error == 0
+        assert release(jobs, other, account=8) == 0
+        assert time.monotonic() - began < 5
+    assert client('unlock') == '0'
+    assert release(jobs, id, account=7, how=REVOKED) == 0
+    client.end()
     jobs.close()
 
 
