@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The hooks between jemalloc and the units of a pool. */
 
-#include "arena.h"
+#include "client/arena.h"
 
 #include <assert.h>
 #include <errno.h>

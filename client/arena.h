@@ -2,12 +2,13 @@
 #pragma once
 
 /*
- * One jemalloc arena on one pool's memory. Its extents come from and go to the units of the pool through hooks, and
- * jemalloc keeps nothing that is free but what is dirty until arena_purge(); its metadata lie in ordinary memory, so
- * that no byte of the pool is spent on them and nothing of the pool is touched when it is freed.
+ * One jemalloc arena on one pool's memory. Its extents come from and go to the units of the pool through
+ * hooks, and jemalloc keeps nothing that is free but what is dirty until arena_purge(); its metadata lie in
+ * ordinary memory, so that no byte of the pool is spent on them and nothing of the pool is touched when it
+ * is freed.
  *
- * `lock` protects the units. It is a leaf: the hooks take it with jemalloc's locks held, so nothing of jemalloc may
- * be called under it.
+ * `lock` protects the units. It is a leaf: the hooks take it with jemalloc's locks held, so nothing of
+ * jemalloc may be called under it.
  */
 
 #include <pthread.h>
@@ -16,7 +17,7 @@
 #include <stdint.h>
 
 #include "pmb_jemalloc.h"
-#include "unit.h"
+#include "client/unit.h"
 
 typedef struct Arena {
         extent_hooks_t hooks; /* jemalloc hands this back to the hooks: see from_hooks() */

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Public: clients. */
+/* Public: clients, and the thread that one may have. */
 
-#include "client.h"
+#include "client/client.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 
 #include "base/cleanup.h"
-#include "fork.h"
+#include "client/fork.h"
 
 const char *pmb_version(void)
 {
@@ -31,7 +33,7 @@ static void client_free(struct pmb_client *client)
         }
         fork_forget(client);
         connection_deinit(&client->connection);
-        (void)pthread_cond_destroy(&client->unpinned);
+        (void)pthread_cond_destroy(&client->done);
         free(client);
 }
 
@@ -78,7 +80,7 @@ int pmb_client_connect(const char *socket_path, unsigned flags, struct pmb_clien
         client->flags = flags;
         atomic_init(&client->n_refs, 1);
         list_init(&client->pools);
-        (void)pthread_cond_init(&client->unpinned, NULL);
+        (void)pthread_cond_init(&client->done, NULL);
         r = connection_init(&client->connection, socket_path, &client_connection_handler, client);
         fork_remember(client);
         if (r < 0)
@@ -114,6 +116,9 @@ void pmb_client_set_handler(struct pmb_client *client,
         connection_lock(&client->connection);
         client->handler = handler;
         client->handler_userdata = userdata;
+        /* Nobody calls the old one any more, unless it is the old one that calls. */
+        while (client->telling && !pthread_equal(client->teller, pthread_self()))
+                (void)pthread_cond_wait(&client->done, &client->connection.lock);
         connection_unlock(&client->connection);
 }
 
@@ -134,5 +139,71 @@ int pmb_client_explain(struct pmb_client *client, char *buf, size_t size)
 void client_forked(struct pmb_client *client)
 {
         connection_forked(&client->connection);
-        (void)pthread_cond_init(&client->unpinned, NULL);
+        client->telling = client->telling && pthread_equal(client->teller, pthread_self());
+        (void)pthread_cond_init(&client->done, NULL);
+}
+
+/* ------------------------------------------------------------------------------------------------ thread */
+
+/* A reference, unless the last one was given up just now. */
+static bool try_ref(struct pmb_client *client)
+{
+        unsigned n = atomic_load(&client->n_refs);
+
+        while (n > 0)
+                if (atomic_compare_exchange_weak(&client->n_refs, &n, n + 1))
+                        return true;
+        return false;
+}
+
+static void *run(void *userdata)
+{
+        struct pmb_client *client = userdata;
+
+        (void)pthread_setname_np(pthread_self(), "pmbroker");
+        while (!atomic_load(&client->ending)) {
+                struct epoll_event e;
+
+                (void)epoll_wait(connection_fd(&client->connection), &e, 1, -1);
+                /* The application may give up its reference while we are at it. */
+                if (!try_ref(client))
+                        break;
+                (void)client_dispatch(client);
+                if (client->connection.dead) /* the handler has forked: this is the child */
+                        break;
+                if (client_release(client))
+                        break;
+        }
+        return NULL;
+}
+
+int client_start_thread(struct pmb_client *client)
+{
+        sigset_t all, before;
+        bool start;
+        int r;
+
+        if (client->flags & PMB_CLIENT_NO_THREAD)
+                return 0;
+        connection_lock(&client->connection);
+        start = !client->has_thread;
+        client->has_thread = true;
+        connection_unlock(&client->connection);
+        if (!start)
+                return 0;
+
+        r = connection_watch(&client->connection);
+        if (r == 0) {
+                /* Signals are the application's. */
+                (void)sigfillset(&all);
+                (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+                r = -pthread_create(&client->thread, NULL, run, client);
+                (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+        }
+        if (r < 0) {
+                connection_lock(&client->connection);
+                client->has_thread = false;
+                connection_unlock(&client->connection);
+        }
+        return r;
 }

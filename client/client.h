@@ -9,10 +9,13 @@
 #include <stdint.h>
 
 #include "base/list.h"
-#include "connection.h"
+#include "client/connection.h"
 #include "pmbroker.h"
 
-/* Pools that the daemon keeps for us and that nobody here wants any more. Too many to remember: they end with us. */
+/*
+ * Pools that the daemon keeps for us and that nobody here wants any more. Too many to remember: they end
+ * with us.
+ */
 #define ORPHANS_MAX 64
 
 #define ORPHANS_RETRY_USEC UINT64_C(1000000)
@@ -28,9 +31,11 @@ struct pmb_client {
 
         /* all below: under the lock of the connection */
         List pools;
-        pthread_cond_t unpinned;
+        pthread_cond_t done; /* a pool is unpinned, or the handler has returned */
         void (*handler)(const struct pmb_event *event, void *userdata);
         void *handler_userdata;
+        bool telling; /* the handler runs, in the thread `teller` */
+        pthread_t teller;
         bool reconnected; /* to be told */
         Refusal refusal;  /* of the last request that no pool stands for */
         uint64_t orphans[ORPHANS_MAX];

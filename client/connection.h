@@ -2,19 +2,23 @@
 #pragma once
 
 /*
- * The session with the daemon: calls of several threads at once, events, and the way back after a disconnect.
+ * The session with the daemon: calls of several threads at once, events, and the way back after a
+ * disconnect.
  *
- * Who reads. There is no thread that reads for the others: a thread that waits for its answer takes the role of the
- * reader when it is free, and delivers what arrives, its own or not, until its own has come; then the next waiting
- * thread takes over. Only while no thread waits does the epoll descriptor watch the socket, and whoever sits there
- * (the library's event thread, or the application) calls connection_dispatch(). So a call costs no thread switch.
+ * Who reads. There is no thread that reads for the others: a thread that waits for its answer takes the role
+ * of the reader when it is free, and delivers what arrives, its own or not, until its own has come; then the
+ * next waiting thread takes over. Only while no thread waits does the epoll descriptor watch the socket, and
+ * whoever sits there (the library's event thread, or the application) calls connection_dispatch(). So a call
+ * costs no thread switch.
  *
- * Order. What the daemon sends is applied in the order of its arrival, by whoever reads, under the lock, before the
- * next packet is read: the handler is called for each event and Call.on_reply for each answer. Both sides count units
- * without telling each other which, so an answer that is applied after a later event would be wrong.
+ * Order. What the daemon sends is applied in the order of its arrival, by whoever reads, under the lock,
+ * before the next packet is read: the handler is called for each event and Call.on_reply for each answer.
+ * Both sides count units without telling each other which, so an answer that is applied after a later event
+ * would be wrong.
  *
- * Disconnects. Calls that are unanswered when the daemon goes away are repeated on the next connection under the same
- * request id, unless they must not be. Whoever needs the connection makes it, one thread at a time, no more often than the back-off permits.
+ * Disconnects. Calls that are unanswered when the daemon goes away are repeated on the next connection under
+ * the same request id, unless they must not be. Whoever needs the connection makes it, one thread at a time,
+ * no more often than the back-off permits.
  *
  * `lock` is held while the handlers are called, and never while waiting.
  */
@@ -25,7 +29,7 @@
 #include <sys/un.h>
 
 #include "base/list.h"
-#include "handshake.h"
+#include "client/handshake.h"
 
 /* How long a call may take, waiting for the daemon to come back included. */
 #define CALL_TIMEOUT_USEC (UINT64_C(10) * 1000 * 1000)
@@ -58,7 +62,10 @@ struct Call {
         unsigned flags;
         int expect; /* body_case of the good answer */
         void *userdata;
-        /* The good answer has come; `fd` is taken by replacing it with -EBADF. What is returned becomes the result. */
+        /*
+         * The good answer has come; `fd` is taken by replacing it with -EBADF. What is returned becomes the
+         * result.
+         */
         int (*on_reply)(Call *call, const ServerPacket *reply, int *fd);
         /* Work to be done while the daemon does its own; called once, without the lock. */
         void (*meanwhile)(Call *call);
@@ -105,9 +112,9 @@ void connection_deinit(Connection *c);
 int connection_open(Connection *c, Refusal *ret_refusal);
 
 /*
- * Send a request and wait for its answer; requests that the daemon could not serve for the moment are repeated.
- * Returns 0, what on_reply returned, or a negative errno: that of a refusal, -ENOTCONN (the daemon stays away),
- * -ETIMEDOUT, -EBADMSG or -EPROTO (not of the protocol), -ESTALE (in a child), -EMSGSIZE.
+ * Send a request and wait for its answer; requests that the daemon could not serve for the moment are
+ * repeated. Returns 0, what on_reply returned, or a negative errno: that of a refusal, -ENOTCONN (the daemon
+ * stays away), -ETIMEDOUT, -EBADMSG or -EPROTO (not of the protocol), -ESTALE (in a child), -EMSGSIZE.
  */
 int connection_call(Connection *c, Call *call);
 
@@ -126,7 +133,10 @@ void connection_rest(Connection *c, uint64_t usec);
 /* Read what has come, and connect if that is due. Waits for nothing but the answers of a new connection. */
 void connection_dispatch(Connection *c);
 
-/* In a child, with the lock held by this thread since before the fork: close everything, never to be used again. */
+/*
+ * In a child, with the lock held by this thread since before the fork: close everything, never to be used
+ * again.
+ */
 void connection_forked(Connection *c);
 
 static inline void connection_lock(Connection *c)

@@ -1,21 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the daemon says of its own accord. It arrives in two steps. Whoever reads applies it at once, under the lock:
- * sizes, revocations, and otherwise bits in the pool that say what is to be done. The dispatcher (the library's
- * thread, or the application) does that later, without locks, and tells the application. So there is no queue that
- * could overflow, and a second event of a kind joins the first.
+ * What the daemon says of its own accord. It arrives in two steps. Whoever reads applies it at once, under
+ * the lock: sizes, revocations, and otherwise bits in the pool that say what is to be done. The dispatcher
+ * (the library's thread, or the application) does that later, without locks, and tells the application. So
+ * there is no queue that could overflow, and a second event of a kind joins the first.
  */
 
 #include <assert.h>
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/epoll.h>
 
-#include "client.h"
-#include "pool.h"
+#include "client/client.h"
+#include "client/pool.h"
 
-/* ------------------------------------------------------------------------------------------------------- arrival */
+/* ----------------------------------------------------------------------------------------------- arrival */
 
 static struct pmb_pool *find_pool(struct pmb_client *client, uint64_t id)
 {
@@ -96,12 +94,12 @@ static void on_resumed(void *userdata, const ResumedPool *pools, size_t n)
                 if (!resumed || resumed->releasing) {
                         if (atomic_load(&pool->refuse) != ESTALE)
                                 revoke_pool(client, pool);
+                } else if (pool_has_unsettled(pool)) {
+                        add_todo(client, pool, POOL_SETTLE);
                 } else if (resumed->size != pool->size) {
                         pool_told_size(pool, resumed->size, resumed->length);
                         add_todo(client, pool, POOL_RESIZED);
                 }
-                if (pool_has_unsettled(pool))
-                        add_todo(client, pool, POOL_SETTLE);
         }
         for (unsigned i = 0; i < client->n_orphans; i++)
                 if (find_resumed(pools, n, client->orphans[i]))
@@ -128,7 +126,7 @@ void client_add_orphan(struct pmb_client *client, uint64_t pool)
         connection_kick(&client->connection);
 }
 
-/* ------------------------------------------------------------------------------------------------------ dispatch */
+/* ---------------------------------------------------------------------------------------------- dispatch */
 
 /* Without the lock. */
 static void tell(struct pmb_client *client, enum pmb_event_type type, struct pmb_pool *pool)
@@ -140,9 +138,15 @@ static void tell(struct pmb_client *client, enum pmb_event_type type, struct pmb
         connection_lock(&client->connection);
         handler = client->handler;
         userdata = client->handler_userdata;
+        client->telling = true;
+        client->teller = pthread_self();
         connection_unlock(&client->connection);
         if (handler)
                 handler(&event, userdata);
+        connection_lock(&client->connection);
+        client->telling = false;
+        (void)pthread_cond_broadcast(&client->done);
+        connection_unlock(&client->connection);
 }
 
 static int handle_pool(struct pmb_client *client, struct pmb_pool *pool, unsigned todo, uint64_t target)
@@ -188,7 +192,7 @@ static struct pmb_pool *take_pool(struct pmb_client *client, unsigned *ret_todo,
 static void unpin(struct pmb_client *client, struct pmb_pool *pool)
 {
         if (--pool->pins == 0)
-                (void)pthread_cond_broadcast(&client->unpinned);
+                (void)pthread_cond_broadcast(&client->done);
 }
 
 /* Lock held, as after it. Returns what it told the application, or -ENOENT when there was nothing to do. */
@@ -255,69 +259,4 @@ int client_dispatch(struct pmb_client *client)
         connection_rest(c, client->n_orphans > 0 ? ORPHANS_RETRY_USEC : 0);
         connection_unlock(c);
         return n;
-}
-
-/* -------------------------------------------------------------------------------------------------------- thread */
-
-/* A reference, unless the last one was given up just now. */
-static bool try_ref(struct pmb_client *client)
-{
-        unsigned n = atomic_load(&client->n_refs);
-
-        while (n > 0)
-                if (atomic_compare_exchange_weak(&client->n_refs, &n, n + 1))
-                        return true;
-        return false;
-}
-
-static void *run(void *userdata)
-{
-        struct pmb_client *client = userdata;
-
-        (void)pthread_setname_np(pthread_self(), "pmbroker");
-        while (!atomic_load(&client->ending)) {
-                struct epoll_event e;
-
-                (void)epoll_wait(connection_fd(&client->connection), &e, 1, -1);
-                /* The application may give up its reference while we are at it. */
-                if (!try_ref(client))
-                        break;
-                (void)client_dispatch(client);
-                if (client->connection.dead) /* the handler has forked: this is the child */
-                        break;
-                if (client_release(client))
-                        break;
-        }
-        return NULL;
-}
-
-int client_start_thread(struct pmb_client *client)
-{
-        sigset_t all, before;
-        bool start;
-        int r;
-
-        if (client->flags & PMB_CLIENT_NO_THREAD)
-                return 0;
-        connection_lock(&client->connection);
-        start = !client->has_thread;
-        client->has_thread = true;
-        connection_unlock(&client->connection);
-        if (!start)
-                return 0;
-
-        r = connection_watch(&client->connection);
-        if (r == 0) {
-                /* Signals are the application's. */
-                (void)sigfillset(&all);
-                (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-                r = -pthread_create(&client->thread, NULL, run, client);
-                (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-        }
-        if (r < 0) {
-                connection_lock(&client->connection);
-                client->has_thread = false;
-                connection_unlock(&client->connection);
-        }
-        return r;
 }

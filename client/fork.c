@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Order of locks: the list of clients, the connections, the registry. While all of them are held no descriptor of
- * ours is opened or closed and no mapping is made, so a child inherits no mapping that was not yet marked DONTFORK.
- * The locks of the arenas are not taken: jemalloc's are held when its hooks take them, and jemalloc takes its own in
- * a fork handler, so either order could hang. A child makes them anew instead and never looks at what they protect.
+ * Order of locks: the list of clients, the connections, the registry. While all of them are held no
+ * descriptor of ours is opened or closed and no mapping is made, so a child inherits no mapping that was not
+ * yet marked DONTFORK. The locks of the arenas are not taken: jemalloc's are held when its hooks take them,
+ * and jemalloc takes its own in a fork handler, so either order could hang. A child makes them anew instead
+ * and never looks at what they protect.
  */
 
-#include "fork.h"
+#include "client/fork.h"
 
 #include <pthread.h>
 
-#include "client.h"
-#include "pool.h"
-#include "registry.h"
+#include "client/client.h"
+#include "client/pool.h"
+#include "client/registry.h"
 
 static pthread_mutex_t clients_lock = PTHREAD_MUTEX_INITIALIZER;
 static List clients = LIST_INIT(clients);

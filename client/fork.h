@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * What becomes of clients and pools in a child: they are dead there. The memory is not inherited (MADV_DONTFORK), its
- * addresses are kept from being used for anything else, the descriptors are closed, and every function fails or does
- * nothing. The parent does not notice.
+ * What becomes of clients and pools in a child: they are dead there. The memory is not inherited
+ * (MADV_DONTFORK), its addresses are kept from being used for anything else, the descriptors are closed, and
+ * every function fails or does nothing. The parent does not notice.
  */
 
 struct pmb_client;

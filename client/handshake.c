@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Connect, Hello, ResumePools. */
 
-#include "handshake.h"
+#include "client/handshake.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "clock.h"
+#include "client/clock.h"
 
 enum {
         SERIAL_HELLO = 1,
@@ -73,7 +73,10 @@ static int connect_to(const char *path, uint64_t deadline_usec)
         if (fd < 0)
                 return -errno;
         while (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0) {
-                /* Local sockets connect at once or, with a full backlog, not at all, and cannot be polled for it. */
+                /*
+                 * Local sockets connect at once or, with a full backlog, not at all, and cannot be polled
+                 * for it.
+                 */
                 if (errno != EAGAIN && errno != EINTR)
                         return -errno;
                 if (now_usec() >= deadline_usec)

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * The first exchange on a new connection, done by one thread on a descriptor that nobody else knows yet: Hello, and
- * after a disconnect the question which pools there still are.
+ * The first exchange on a new connection, done by one thread on a descriptor that nobody else knows yet:
+ * Hello, and after a disconnect the question which pools there still are.
  */
 
 #include <stdbool.h>
@@ -34,9 +34,9 @@ typedef struct Handshake {
 } Handshake;
 
 /*
- * Connect to `path`, and fill *ret, which handshake_deinit() empties. On failure only ret->refusal may be set.
- * Returns 0; the errno of connect(); -EPROTONOSUPPORT, -EUSERS and so on for what the daemon refused; -ETIMEDOUT;
- * -ECONNRESET when it hung up, -EBADMSG or -EPROTO when it does not speak the protocol.
+ * Connect to `path`, and fill *ret, which handshake_deinit() empties. On failure only ret->refusal may be
+ * set. Returns 0; the errno of connect(); -EPROTONOSUPPORT, -EUSERS and so on for what the daemon refused;
+ * -ETIMEDOUT; -ECONNRESET when it hung up, -EBADMSG or -EPROTO when it does not speak the protocol.
  */
 int handshake_run(const char *path, bool resume, uint64_t deadline_usec, Handshake *ret);
 

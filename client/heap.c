@@ -8,15 +8,18 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
-#include "pool.h"
-#include "registry.h"
+#include "client/pool.h"
+#include "client/registry.h"
 
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-/* ---------------------------------------------------------------------------------------------------------- full */
+/* -------------------------------------------------------------------------------------------------- full */
 
-/* After a purge only live blocks (and the rest of the pages that they are in) are not in the list of free ranges. */
+/*
+ * After a purge only live blocks (and the rest of the pages that they are in) are not in the list of free
+ * ranges.
+ */
 static void note_full(struct pmb_pool *pool, size_t size)
 {
         HeapFull full = {.asked = size, .size = pool->size};
@@ -74,7 +77,7 @@ static inline void *alloc(struct pmb_pool *pool, size_t size, int flags)
         return likely(p) ? p : alloc_slow(pool, size, flags);
 }
 
-/* -------------------------------------------------------------------------------------------------------- public */
+/* ------------------------------------------------------------------------------------------------ public */
 
 void *pmb_malloc(struct pmb_pool *pool, size_t size)
 {

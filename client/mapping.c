@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Address space for one pool. */
 
-#include "mapping.h"
+#include "client/mapping.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
-#include "unit.h"
+#include "client/unit.h"
 
 static void *reserve(void *at, uint64_t size, int flags)
 {
@@ -56,7 +57,10 @@ int mapping_reserve(Mapping *m, uint64_t want, uint64_t need)
         }
         if (r < 0)
                 return r;
-        /* Without it a child could find its own malloc where the parent's pool is. Not fatal: mapping_forked(). */
+        /*
+         * Without it a child could find its own malloc where the parent's pool is. Not fatal:
+         * mapping_forked().
+         */
         (void)madvise(m->base, m->reserved, MADV_DONTFORK);
         return 0;
 }
@@ -70,6 +74,7 @@ static void unmap_file(Mapping *m, uint64_t from, uint64_t to)
 
 int mapping_extend(Mapping *m, uint64_t length)
 {
+        struct stat st;
         uint64_t more;
         int r;
 
@@ -77,6 +82,11 @@ int mapping_extend(Mapping *m, uint64_t length)
                 return 0;
         if (length > m->reserved)
                 return -ENOMEM;
+        /* Were the file shorter than it is said to be, touching it would raise SIGBUS. */
+        if (fstat(m->fd, &st) < 0)
+                return -errno;
+        if ((uint64_t)st.st_size < length)
+                return -EPROTO;
         more = length - m->mapped;
         if (mmap(m->base + m->mapped, more, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, m->fd,
                     (off_t)m->mapped) == MAP_FAILED) {

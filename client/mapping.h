@@ -2,12 +2,12 @@
 #pragma once
 
 /*
- * One reservation of address space for as much as a pool may ever grow to, aligned to 2 MiB so that huge pages fit,
- * and the pool's file mapped at its start. The file is mapped once and extended in place: addresses never change,
- * and the kernel keeps one mapping however many blocks there are.
+ * One reservation of address space for as much as a pool may ever grow to, aligned to 2 MiB so that huge
+ * pages fit, and the pool's file mapped at its start. The file is mapped once and extended in place:
+ * addresses never change, and the kernel keeps one mapping however many blocks there are.
  *
- * Children do not inherit any of it. Whoever calls mapping_attach() or mapping_extend() keeps fork() out meanwhile:
- * there is a moment between mmap() and madvise() in which a child would.
+ * Children do not inherit any of it. Whoever calls mapping_attach() or mapping_extend() keeps fork() out
+ * meanwhile: there is a moment between mmap() and madvise() in which a child would.
  */
 
 #include <stdbool.h>
@@ -22,20 +22,23 @@ typedef struct Mapping {
 } Mapping;
 
 /*
- * Reserve `want` bytes, or half of that and so on, but not less than `need`. Both are multiples of 2 MiB and not 0.
- * Returns 0, -ENOMEM, or another negative errno of mmap().
+ * Reserve `want` bytes, or half of that and so on, but not less than `need`. Both are multiples of 2 MiB and
+ * not 0. Returns 0, -ENOMEM, or another negative errno of mmap().
  */
 int mapping_reserve(Mapping *m, uint64_t want, uint64_t need);
 
 /* Map the first `length` bytes of the file. Owns `fd` from the call on, also when it fails. */
 int mapping_attach(Mapping *m, int fd, uint64_t length);
 
-/* The file has grown to `length`: map the rest too. Nothing happens when it is not longer. */
+/*
+ * The file has grown to `length`: map the rest too. Nothing happens when it is not longer; -EPROTO if it has
+ * not.
+ */
 int mapping_extend(Mapping *m, uint64_t length);
 
 /*
- * In a child: close the descriptor and put a reservation that cannot be touched where the memory was, so that nothing
- * else is ever placed there and stale pointers fault instead of reading something else.
+ * In a child: close the descriptor and put a reservation that cannot be touched where the memory was, so
+ * that nothing else is ever placed there and stale pointers fault instead of reading something else.
  */
 void mapping_forked(Mapping *m);
 

@@ -18,17 +18,19 @@
  *     pmb_pool_close(pool);
  *     pmb_client_unref(client);
  *
- * Conventions. Functions that return int return 0 (or a count) on success and a negative errno on failure, and set
- * their ret_ parameters only on success. The allocation functions behave as their C17 and POSIX namesakes and set
- * errno. All sizes are bytes. Unless said otherwise every function may be called by any thread at any time; a
- * function that frees an object (pmb_pool_close, the last pmb_client_unref) must be the last use of it. Nothing is
- * printed, no signal handler is installed, the application's malloc is not touched.
+ * Conventions. Functions that return int return 0 (or a count) on success and a negative errno on failure,
+ * and set their ret_ parameters only on success. The allocation functions behave as their C17 and POSIX
+ * namesakes and set errno. All sizes are bytes. Unless said otherwise every function may be called by any
+ * thread at any time; a function that frees an object (pmb_pool_close, the last pmb_client_unref) must be
+ * the last use of it. Nothing is printed, no signal handler is installed, the application's malloc is not
+ * touched.
  *
- * Memory that runs out is always NULL with errno ENOMEM, never a signal; pmb_pool_explain() says why. The only thing
- * that makes pool memory raise SIGBUS is a revocation by an administrator.
+ * Memory that runs out is always NULL with errno ENOMEM, never a signal; pmb_pool_explain() says why. The
+ * only thing that makes pool memory raise SIGBUS is a revocation by an administrator.
  *
- * fork: the memory belongs to the process that created the pool. In a child the pool is dead: allocation returns
- * NULL with errno ESTALE, pmb_free() does nothing, closing is safe, touching a block raises SIGSEGV.
+ * fork: the memory belongs to the process that created the pool. In a child the pool is dead: allocation
+ * returns NULL with errno ESTALE, pmb_free() does nothing, closing is safe, touching a block raises SIGSEGV.
+ * The client is dead there, too: a child that wants a pool connects for itself.
  */
 
 #include <stddef.h>
@@ -67,7 +69,10 @@ const char *pmb_version(void);
 /* ------------------------------------------------------------------------------------------------ client */
 
 enum {
-        /* No thread of the library's own: the application watches pmb_client_fd() and calls pmb_client_dispatch(). */
+        /*
+         * No thread of the library's own: the application watches pmb_client_fd() and calls
+         * pmb_client_dispatch().
+         */
         PMB_CLIENT_NO_THREAD = 1u << 0,
 };
 
@@ -79,16 +84,16 @@ enum {
  *
  * The connection is made again by itself when the daemon was restarted; pools live on meanwhile.
  *
- * Returns 0 or: -ENOENT, -ECONNREFUSED (no daemon there), -EACCES, -EPROTONOSUPPORT (the daemon speaks another
- * version), -EUSERS (too many sessions), -EINVAL (unknown flag, path too long), -ENOMEM, -EMFILE.
+ * Returns 0 or: -ENOENT, -ECONNREFUSED (no daemon there), -EACCES, -EPROTONOSUPPORT (the daemon speaks
+ * another version), -EUSERS (too many sessions), -EINVAL (unknown flag, path too long), -ENOMEM, -EMFILE.
  */
 int pmb_client_connect(const char *socket_path, unsigned flags, struct pmb_client **ret) PMB_WARN_UNUSED;
 
 /**
  * pmb_client_ref, pmb_client_unref - count references
  *
- * A pool holds a reference on its client. The last unref closes the connection. Both take NULL; ref returns its
- * argument, unref returns NULL.
+ * A pool holds a reference on its client. The last unref closes the connection. Both take NULL; ref returns
+ * its argument, unref returns NULL.
  */
 struct pmb_client *pmb_client_ref(struct pmb_client *client);
 struct pmb_client *pmb_client_unref(struct pmb_client *client);
@@ -96,14 +101,17 @@ struct pmb_client *pmb_client_unref(struct pmb_client *client);
 /**
  * pmb_client_fd - the descriptor to poll for POLLIN in a PMB_CLIENT_NO_THREAD client
  *
- * It belongs to the client, never read from it. It stays the same over reconnects. -EINVAL for a client with a thread.
+ * It belongs to the client, never read from it. It stays the same over reconnects. -EINVAL for a client with
+ * a thread.
  */
 int pmb_client_fd(struct pmb_client *client);
 
 /**
  * pmb_client_dispatch - handle what the daemon has sent
  *
- * Only for PMB_CLIENT_NO_THREAD clients; does not block for events. Returns the number of events handled or a negative errno.
+ * Only for PMB_CLIENT_NO_THREAD clients. It does not wait for events; it waits for the daemon where handling
+ * one takes an answer: to connect again, or to give back units that were asked for. Returns the number of
+ * events that were told to the handler or a negative errno.
  */
 int pmb_client_dispatch(struct pmb_client *client);
 
@@ -112,17 +120,21 @@ int pmb_client_dispatch(struct pmb_client *client);
 /* How a pool shall be. Zero fields mean the default. */
 struct pmb_pool_options {
         uint64_t size; /* bytes at first, rounded up to PMB_UNIT; required */
-        uint64_t
-                max_size; /* bytes that it may ever grow to (address space is reserved for it, no memory); default:
-                              8 times size and at least 1 GiB */
+        /*
+         * Bytes that it may ever grow to: address space is reserved for it, no memory, and less of it where
+         * there is less. Default: 8 times size and at least 1 GiB.
+         */
+        uint64_t max_size;
         const char *store; /* name of a store; default: any that is permitted, the emptiest first */
         const char *name;  /* a label for lists: [a-z0-9._-]{1,32} */
         uint64_t flags;    /* PMB_POOL_RAW or 0 */
 };
 
 enum {
-        /* No heap: the program manages the memory at pmb_pool_base() itself. The allocation functions fail with
-         * EINVAL. The backed units are 0 .. size / PMB_UNIT - 1 until pmb_pool_give_back() is used. */
+        /*
+         * No heap: the program manages the memory at pmb_pool_base() itself. The allocation functions fail
+         * with EINVAL. The backed units are 0 .. size / PMB_UNIT - 1 until pmb_pool_give_back() is used.
+         */
         PMB_POOL_RAW = 1u << 0,
 };
 
@@ -131,9 +143,11 @@ enum {
  * @options: not NULL; copied
  * @ret: the pool, to be given up by pmb_pool_close()
  *
- * Returns 0 or: -EDQUOT (the tenant's quota: pmb_client_explain() has the numbers), -ENOSPC (the store is full),
- * -ENODEV (the store is not served), -ENOENT (no such store), -EACCES (no tenant for this process), -EINVAL, -EAGAIN
- * (the daemon is busy with itself: try again), -ENOMEM, -EMFILE, -ENOTCONN (the daemon is away), -ETIMEDOUT.
+ * Returns 0 or: -EDQUOT (the tenant's quota: pmb_client_explain() has the numbers), -ENOSPC (the store is
+ * full), -ENODEV (the store is not served), -ENOENT (no such store), -EACCES (no tenant for this process),
+ * -EINVAL, -EAGAIN (the daemon is busy with itself: try again), -ENOMEM, -EMFILE (no descriptor left, or
+ * 4094 heaps in this process), -ENOTCONN (the daemon is away), -ETIMEDOUT, -ESTALE (the client is the
+ * parent's).
  */
 int pmb_pool_create(struct pmb_client *client, const struct pmb_pool_options *options,
         struct pmb_pool **ret) PMB_WARN_UNUSED;
@@ -141,8 +155,8 @@ int pmb_pool_create(struct pmb_client *client, const struct pmb_pool_options *op
 /**
  * pmb_pool_close - give the pool back
  *
- * All its memory is gone from the address space when this returns, blocks that are still allocated included. Other
- * threads must not be using the pool. NULL is allowed. Returns NULL.
+ * All its memory is gone from the address space when this returns, blocks that are still allocated included.
+ * Other threads must not be using the pool. NULL is allowed. Returns NULL.
  */
 struct pmb_pool *pmb_pool_close(struct pmb_pool *pool);
 
@@ -150,12 +164,12 @@ struct pmb_pool *pmb_pool_close(struct pmb_pool *pool);
  * pmb_pool_resize - grow or shrink the pool
  * @size: bytes, rounded up to PMB_UNIT
  *
- * Growing asks the daemon. Shrinking gives back whole units that hold no live data, as many as there are, down to
- * @size. Nothing moves and nothing that is allocated is lost.
+ * Growing asks the daemon. Shrinking gives back whole units that hold no live data, as many as there are,
+ * down to @size. Nothing moves and nothing that is allocated is lost.
  *
- * Returns 0 when @size was reached; -EBUSY when only some (or no) units could be given back (pmb_pool_info() tells
- * the size that was reached), -EDQUOT, -ENOSPC, -EINVAL (0, or a raw pool is to shrink), -EAGAIN, -ENOTCONN,
- * -ESTALE (the pool is dead or revoked).
+ * Returns 0 when @size was reached; -EBUSY when only some (or no) units could be given back (pmb_pool_info()
+ * tells the size that was reached), -EDQUOT, -ENOSPC, -EINVAL (0, or a raw pool is to shrink), -EAGAIN,
+ * -ENOTCONN, -ESTALE (the pool is dead or revoked).
  */
 int pmb_pool_resize(struct pmb_pool *pool, uint64_t size);
 
@@ -170,8 +184,9 @@ int64_t pmb_pool_trim(struct pmb_pool *pool, uint64_t keep);
 /**
  * pmb_pool_give_back - a raw pool's way to shrink: give back @count units from unit @first on
  *
- * Their content is lost; touching them afterwards may raise SIGBUS until they are backed again: growing backs the
- * lowest unbacked units first. Returns 0 or a negative errno (-EINVAL: not a raw pool, or not backed).
+ * Their content is lost; touching them afterwards may raise SIGBUS until they are backed again: growing
+ * backs the lowest unbacked units first. Returns 0 or a negative errno (-EINVAL: not a raw pool, or not
+ * backed).
  */
 int pmb_pool_give_back(struct pmb_pool *pool, uint32_t first, uint32_t count);
 
@@ -212,7 +227,8 @@ void *pmb_pool_base(struct pmb_pool *pool);
 struct pmb_pool *pmb_pool_of(const void *ptr);
 
 /**
- * pmb_pool_explain - why the last allocation or resize of this pool was refused, in one sentence with numbers
+ * pmb_pool_explain - why the last allocation or resize of this pool was refused, in one sentence with
+ * numbers
  * @buf: receives the sentence, always terminated when @size > 0
  *
  * "" when nothing was ever refused. Returns the length that the whole sentence has, as snprintf does.
@@ -227,11 +243,11 @@ int pmb_client_explain(struct pmb_client *client, char *buf, size_t size);
 /**
  * pmb_malloc, pmb_calloc, pmb_realloc, pmb_free, pmb_aligned_alloc, pmb_posix_memalign, pmb_usable_size
  *
- * As the C17 and POSIX functions without the prefix, in @pool. Size 0 gives a unique pointer that may be freed.
- * errno on failure: ENOMEM (the pool is full), ESTALE (dead after fork, or revoked), EINVAL (raw pool, alignment).
- * pmb_realloc(pool, NULL, n) allocates; pmb_realloc(pool, p, 0) frees and returns a minimal block as jemalloc does.
- * pmb_free(NULL, ptr) finds the pool by the address. pmb_free keeps errno. Passing a pointer that is not a live block of the pool is
- * undefined, as in C.
+ * As the C17 and POSIX functions without the prefix, in @pool. Size 0 gives a unique pointer that may be
+ * freed. errno on failure: ENOMEM (the pool is full), ESTALE (dead after fork, or revoked), EINVAL (raw
+ * pool, alignment). pmb_realloc(pool, NULL, n) allocates; pmb_realloc(pool, p, 0) frees and returns a
+ * minimal block as jemalloc does. pmb_free(NULL, ptr) finds the pool by the address. pmb_free keeps errno.
+ * Passing a pointer that is not a live block of the pool is undefined, as in C.
  */
 void *pmb_malloc(struct pmb_pool *pool, size_t size) PMB_MALLOC_LIKE(2);
 void *pmb_calloc(struct pmb_pool *pool, size_t n, size_t size) PMB_MALLOC_LIKE(2, 3);
@@ -258,8 +274,10 @@ struct pmb_event {
 
 /**
  * pmb_client_set_handler - be told what happened
- * @handler: NULL for none; called by the library's thread, or within pmb_client_dispatch(). It may allocate and free
- *           but must not close a pool or wait for the daemon.
+ * @handler: NULL for none; called by the library's thread, or within pmb_client_dispatch(). It may allocate
+ *           and free, but must not close a pool or wait for the daemon.
+ *
+ * When this returns the handler before it does not run any more, unless it was that which called.
  */
 void pmb_client_set_handler(struct pmb_client *client,
         void (*handler)(const struct pmb_event *event, void *userdata), void *userdata);

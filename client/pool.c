@@ -1,19 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Public: pools come and go. */
+/* Pools and what they are made of. Public: the end of one, and what can be asked of it. */
 
-#include "pool.h"
+#include "client/pool.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/cleanup.h"
-#include "base/parse.h"
-#include "client.h"
-#include "registry.h"
+#include "client/client.h"
+#include "client/registry.h"
 
 int pool_new(struct pmb_client *client, uint64_t size, uint64_t max_size, bool raw, struct pmb_pool **ret)
 {
@@ -59,21 +56,13 @@ struct pmb_pool *pool_free(struct pmb_pool *pool)
         return NULL;
 }
 
-DEFINE_CLEANUP(struct pmb_pool, pool_free);
-
 int pool_attach(struct pmb_pool *pool, int fd, uint64_t size, uint64_t length)
 {
-        struct stat st;
         int r;
 
-        r = fstat(fd, &st) < 0 ? -errno : 0;
-        /* Were the file shorter than it is said to be, touching it would raise SIGBUS. */
-        if (r == 0 && (size == 0 || size % UNIT_SIZE || length % UNIT_SIZE || size > length ||
-                              (uint64_t)st.st_size < length))
-                r = -EPROTO;
-        if (r < 0) {
+        if (size == 0 || size % UNIT_SIZE || length % UNIT_SIZE || size > length) {
                 safe_close(fd);
-                return r;
+                return -EPROTO;
         }
         r = mapping_attach(&pool->mapping, fd, length);
         if (r < 0)
@@ -86,7 +75,10 @@ void pool_told_size(struct pmb_pool *pool, uint64_t size, uint64_t length)
 {
         pool->size = size;
         pool->length = length;
-        /* What cannot be mapped now stays unbacked here, and is tried again with the next word from the daemon. */
+        /*
+         * What cannot be mapped now stays unbacked here, and is tried again with the next word from the
+         * daemon.
+         */
         (void)mapping_extend(
                 &pool->mapping, length < pool->mapping.reserved ? length : pool->mapping.reserved);
         arena_lock(&pool->arena);
@@ -104,52 +96,7 @@ void pool_note_refusal(struct pmb_pool *pool, const Refusal *refusal)
         (void)pthread_mutex_unlock(&pool->refusal_lock);
 }
 
-/* -------------------------------------------------------------------------------------------------------- create */
-
-#define GRANT_ATTEMPTS 3
-
-typedef struct Creation {
-        struct pmb_pool *pool;
-        int meanwhile;   /* result of what was made while the daemon was at work */
-        uint64_t orphan; /* granted, but without descriptor: this was a repeated request */
-} Creation;
-
-static int on_grant(Call *call, const ServerPacket *reply, int *fd)
-{
-        const Pmbroker__V1__PoolGrant *grant = reply->grant;
-        Creation *creation = call->userdata;
-        struct pmb_pool *pool = creation->pool;
-        int r;
-
-        if (*fd < 0) {
-                creation->orphan = grant->pool;
-                return -EUNATCH;
-        }
-        pool->id = grant->pool;
-        if (grant->max > 0 && grant->max < pool->max_size)
-                pool->max_size = grant->max;
-        pool->page_size = grant->page_size;
-        (void)strncpy(pool->store, grant->store, sizeof(pool->store) - 1);
-        (void)strncpy(pool->tenant, grant->tenant, sizeof(pool->tenant) - 1);
-        r = pool_attach(pool, TAKE_FD(*fd), grant->size, grant->length);
-        if (r < 0) {
-                client_add_orphan(pool->client, grant->pool);
-                return r;
-        }
-        list_append(&pool->client->pools, &pool->pool_link);
-        return 0;
-}
-
-/* The heap and, for the first pool, the thread: together they take about as long as the daemon does. */
-static void on_sent(Call *call)
-{
-        Creation *creation = call->userdata;
-        struct pmb_pool *pool = creation->pool;
-
-        creation->meanwhile = pool->raw ? 0 : arena_open(&pool->arena);
-        if (creation->meanwhile == 0)
-                creation->meanwhile = client_start_thread(pool->client);
-}
+/* ------------------------------------------------------------------------------------------------- close */
 
 int pool_destroy_id(struct pmb_client *client, uint64_t id, unsigned call_flags)
 {
@@ -159,7 +106,6 @@ int pool_destroy_id(struct pmb_client *client, uint64_t id, unsigned call_flags)
                 .flags = CALL_MUTATES | call_flags,
                 .expect = PMBROKER__V1__SERVER_PACKET__BODY_DONE,
         };
-
         int r;
 
         body.pool = id;
@@ -168,110 +114,6 @@ int pool_destroy_id(struct pmb_client *client, uint64_t id, unsigned call_flags)
         r = connection_call(&client->connection, &call);
         return r == -ENOENT ? 0 : r;
 }
-
-static int ask_for_pool(struct pmb_pool *pool, uint64_t size, const struct pmb_pool_options *options)
-{
-        Pmbroker__V1__CreatePool body = PMBROKER__V1__CREATE_POOL__INIT;
-        Creation creation = {.pool = pool};
-        Call call = {
-                .packet = PMBROKER__V1__CLIENT_PACKET__INIT,
-                .flags = CALL_MUTATES,
-                .expect = PMBROKER__V1__SERVER_PACKET__BODY_GRANT,
-                .userdata = &creation,
-                .on_reply = on_grant,
-                .meanwhile = on_sent,
-        };
-        struct pmb_client *client = pool->client;
-        int r;
-
-        body.size = size;
-        body.max = pool->max_size;
-        body.store = (char *)(uintptr_t)(options->store ?: "");
-        body.name = pool->name;
-        call.packet.body_case = PMBROKER__V1__CLIENT_PACKET__BODY_CREATE_POOL;
-        call.packet.create_pool = &body;
-
-        r = connection_call(&client->connection, &call);
-        for (int i = 0; r == -EUNATCH && i < GRANT_ATTEMPTS; i++) {
-                /* The first answer, with the descriptor, was lost: a pool that nobody can map. Start again. */
-                r = pool_destroy_id(client, creation.orphan, 0);
-                if (r == 0)
-                        r = connection_call(&client->connection, &call);
-        }
-        connection_lock(&client->connection);
-        if (r == -EUNATCH) {
-                client_add_orphan(client, creation.orphan);
-                r = -EPROTO;
-        }
-        if (call.refusal.code != RESULT_OK)
-                client->refusal = call.refusal;
-        connection_unlock(&client->connection);
-        return r < 0 ? r : creation.meanwhile;
-}
-
-/* Sizes, flags and labels that no daemon needs to be asked about. */
-static int check_options(const struct pmb_pool_options *options, uint64_t *ret_size, uint64_t *ret_max)
-{
-        const uint64_t largest = (uint64_t)1 << 46; /* half of what a process can address */
-        uint64_t size, max;
-
-        if (options->flags & ~(uint64_t)PMB_POOL_RAW)
-                return -EINVAL;
-        if (options->size == 0 || options->size > largest || options->max_size > largest)
-                return -EINVAL;
-        if (options->name && *options->name && !name_is_valid(options->name))
-                return -EINVAL;
-        if (options->store && strlen(options->store) >= RESULT_SUBJECT_MAX)
-                return -EINVAL;
-
-        size = (options->size + UNIT_SIZE - 1) / UNIT_SIZE * UNIT_SIZE;
-        max = (options->max_size + UNIT_SIZE - 1) / UNIT_SIZE * UNIT_SIZE;
-        if (options->max_size > 0 && max < size)
-                return -EINVAL;
-        if (max == 0)
-                max = size > GIB / 8 ? size * 8 : GIB;
-        *ret_size = size;
-        *ret_max = max;
-        return 0;
-}
-
-int pmb_pool_create(struct pmb_client *client, const struct pmb_pool_options *options, struct pmb_pool **ret)
-{
-        _cleanup_(cleanup_pool_free) struct pmb_pool *pool = NULL;
-        _cleanup_close_ int spare = -EBADF;
-        uint64_t size = 0, max = 0;
-        int r;
-
-        r = check_options(options, &size, &max);
-        if (r < 0)
-                return r;
-
-        /* A descriptor that finds no place is lost with its message: see first that there is one. */
-        spare = fcntl(0, F_DUPFD_CLOEXEC, 0);
-        if (spare < 0 && errno == EMFILE)
-                return -EMFILE;
-        spare = safe_close(spare);
-
-        r = pool_new(client, size, max, options->flags & PMB_POOL_RAW, &pool);
-        if (r < 0)
-                return r;
-        (void)strncpy(pool->name, options->name ?: "", sizeof(pool->name) - 1);
-
-        r = ask_for_pool(pool, size, options);
-        if (r < 0) {
-                (void)pmb_pool_close(TAKE_PTR(pool));
-                return r;
-        }
-        connection_lock(&client->connection);
-        pool->ready = true;
-        if (pool->todo)
-                connection_kick(&client->connection);
-        connection_unlock(&client->connection);
-        *ret = TAKE_PTR(pool);
-        return 0;
-}
-
-/* --------------------------------------------------------------------------------------------------------- close */
 
 struct pmb_pool *pmb_pool_close(struct pmb_pool *pool)
 {
@@ -289,7 +131,7 @@ struct pmb_pool *pmb_pool_close(struct pmb_pool *pool)
                         id = pool->id;
                 list_unlink(&pool->pool_link);
                 while (pool->pins > 0)
-                        (void)pthread_cond_wait(&client->unpinned, &client->connection.lock);
+                        (void)pthread_cond_wait(&client->done, &client->connection.lock);
                 connection_unlock(&client->connection);
                 (void)pmb_client_ref(client);
         }
@@ -308,7 +150,7 @@ struct pmb_pool *pmb_pool_close(struct pmb_pool *pool)
         return pmb_client_unref(client), NULL;
 }
 
-/* --------------------------------------------------------------------------------------------------------- look */
+/* -------------------------------------------------------------------------------------------------- look */
 
 int pmb_pool_info(struct pmb_pool *pool, struct pmb_pool_info *ret)
 {

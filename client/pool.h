@@ -4,8 +4,8 @@
 /*
  * A pool: the mapping, the arena on it, and what the daemon has said about it.
  *
- * Locks, from the outside in: `change_lock` (one change of size at a time; held while the daemon works), the lock of
- * the connection, the lock of the arena. The heap knows only the last.
+ * Locks, from the outside in: `change_lock` (one change of size at a time; held while the daemon works), the
+ * lock of the connection, the lock of the arena. The heap knows only the last.
  */
 
 #include <pthread.h>
@@ -13,10 +13,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "arena.h"
+#include "client/arena.h"
+#include "base/cleanup.h"
 #include "base/list.h"
-#include "connection.h"
-#include "mapping.h"
+#include "client/connection.h"
+#include "client/mapping.h"
 #include "pmbroker.h"
 #include "proto/result.h"
 #include "proto/wire.h"
@@ -74,13 +75,16 @@ struct pmb_pool {
 };
 
 /*
- * Make a pool without memory: reserve `max_size` bytes of addresses, or less, but not less than `size`. `client` may
- * be NULL, then the pool is never known to a daemon; otherwise it takes a reference. Returns 0 or a negative errno.
+ * Make a pool without memory: reserve `max_size` bytes of addresses, or less, but not less than `size`.
+ * `client` may be NULL, then the pool is never known to a daemon; otherwise it takes a reference. Returns 0
+ * or a negative errno.
  */
 int pool_new(struct pmb_client *client, uint64_t size, uint64_t max_size, bool raw, struct pmb_pool **ret);
 
 /* Release it here; says nothing to the daemon. Returns NULL. */
 struct pmb_pool *pool_free(struct pmb_pool *pool);
+
+DEFINE_CLEANUP(struct pmb_pool, pool_free);
 
 /* Give it its memory: a file of `length` bytes of which the first `size` are backed. Owns `fd`. */
 int pool_attach(struct pmb_pool *pool, int fd, uint64_t size, uint64_t length);
@@ -91,7 +95,10 @@ void pool_told_size(struct pmb_pool *pool, uint64_t size, uint64_t length);
 /* Remember why the daemon refused. Takes a refusal that is none. */
 void pool_note_refusal(struct pmb_pool *pool, const Refusal *refusal);
 
-/* Give back free units until the size is `target`, as far as there are any. Returns the bytes given back or an errno. */
+/*
+ * Give back free units until the size is `target`, as far as there are any. Returns the bytes given back or
+ * an errno.
+ */
 int64_t pool_give_back_to(struct pmb_pool *pool, uint64_t target);
 
 /* Tell the daemon that a pool is not wanted; one that is gone already is a success. */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Each range is a node of two treaps, one in order of address (to find neighbours) and one in order of size (to find
- * the best fit). The nodes come from pages of our own and never from malloc(): this code runs inside the extent hooks
- * of the heap, and the application's malloc() may well be made of this heap.
+ * Each range is a node of two treaps, one in order of address (to find neighbours) and one in order of size
+ * (to find the best fit). The nodes come from pages of our own and never from malloc(): this code runs
+ * inside the extent hooks of the heap, and the application's malloc() may well be made of this heap.
  */
 
-#include "range.h"
+#include "client/range.h"
 
 #include <assert.h>
 #include <errno.h>

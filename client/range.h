@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * A set of ranges of numbers, disjoint and never adjacent: what is put beside its neighbours becomes one with them.
- * All operations take O(log n). Nothing here knows what the numbers mean, and nothing locks.
+ * A set of ranges of numbers, disjoint and never adjacent: what is put beside its neighbours becomes one
+ * with them. All operations take O(log n). Nothing here knows what the numbers mean, and nothing locks.
  */
 
 #include <stdbool.h>
@@ -42,13 +42,15 @@ typedef struct RangeSet {
 void ranges_init(RangeSet *s);
 void ranges_deinit(RangeSet *s);
 
-/* Add [start, start + size), which must not overlap the set. Returns 0, or -ENOMEM with the set as it was. */
+/*
+ * Add [start, start + size), which must not overlap the set. Returns 0, or -ENOMEM with the set as it was.
+ */
 int ranges_put(RangeSet *s, uint64_t start, uint64_t size);
 
 /*
- * Remove `size` numbers from the smallest range that has room for them, the lowest among equals, and there from the
- * lowest start for which (origin + start) is a multiple of `alignment`, a power of two. Returns 0, -ENOSPC (no such
- * range) or -ENOMEM.
+ * Remove `size` numbers from the smallest range that has room for them, the lowest among equals, and there
+ * from the lowest start for which (origin + start) is a multiple of `alignment`, a power of two. Returns 0,
+ * -ENOSPC (no such range) or -ENOMEM.
  */
 int ranges_take(RangeSet *s, uint64_t size, uint64_t alignment, uint64_t origin, uint64_t *ret_start);
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A sorted array under a sequence counter. A reader takes no lock and repeats when a writer was at work meanwhile. An
- * array that has become too small is never freed, since a reader may still be in it; all of them together are no
- * larger than the one in use.
+ * A sorted array under a sequence counter. A reader takes no lock and repeats when a writer was at work
+ * meanwhile. An array that has become too small is never freed, since a reader may still be in it; all of
+ * them together are no larger than the one in use.
  */
 
-#include "registry.h"
+#include "client/registry.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -33,8 +33,8 @@ static Table *_Atomic table;
 static atomic_uint sequence; /* odd: being changed */
 
 /*
- * No fences: entries are stored with release, so that whoever sees one also sees the odd number before it, and loaded
- * with acquire, so that the second look at the number is not taken before them.
+ * No fences: entries are stored with release, so that whoever sees one also sees the odd number before it,
+ * and loaded with acquire, so that the second look at the number is not taken before them.
  */
 static uintptr_t get(const _Atomic uintptr_t *p)
 {

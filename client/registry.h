@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Which address belongs to which pool: the one global table of the library. Finding takes no lock, so that a free()
- * that has nothing but the address stays cheap; adding and removing are rare.
+ * Which address belongs to which pool: the one global table of the library. Finding takes no lock, so that a
+ * free() that has nothing but the address stays cheap; adding and removing are rare.
  */
 
 #include <stdint.h>

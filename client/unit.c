@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Two bits for each unit, and the set of free ranges. */
 
-#include "unit.h"
+#include "client/unit.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -168,8 +168,9 @@ void units_commit_give(Units *u, const UnitSpan *spans, unsigned n, uint64_t siz
         uint32_t end = units_below(u, length);
 
         /*
-         * More backed than we know of: somebody has let the pool grow meanwhile. Whether the daemon did that before
-         * or after it took these units does not matter: either way it is the lowest of the other ones that remain.
+         * More backed than we know of: somebody has let the pool grow meanwhile. Whether the daemon did that
+         * before or after it took these units does not matter: either way it is the lowest of the other ones
+         * that remain.
          */
         for (unsigned i = 0; i < n; i++)
                 others -= spans[i].count;
@@ -183,7 +184,9 @@ void units_commit_give(Units *u, const UnitSpan *spans, unsigned n, uint64_t siz
 void units_abort_give(Units *u, const UnitSpan *spans, unsigned n)
 {
         for (unsigned i = 0; i < n; i++) {
-                /* Without memory for the node they stay aside; the next attempt to give back includes them. */
+                /*
+                 * Without memory for the node they stay aside; the next attempt to give back includes them.
+                 */
                 if (!u->raw &&
                         ranges_put(&u->free, spans[i].first * UNIT_SIZE, spans[i].count * UNIT_SIZE) < 0)
                         continue;
@@ -218,8 +221,9 @@ uint32_t units_settle(Units *u, uint64_t size, uint64_t length)
 {
         uint32_t n = u->n_giving;
         /*
-         * Were they still backed, the size would count them, and could only be larger. That somebody has let the
-         * pool grow by exactly as much in the very moment in which the answer was lost is not told apart.
+         * Were they still backed, the size would count them, and could only be larger. That somebody has let
+         * the pool grow by exactly as much in the very moment in which the answer was lost is not told
+         * apart.
          */
         bool taken = size / UNIT_SIZE < (uint64_t)u->n_backed + n;
         UnitSpan span = {};

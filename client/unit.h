@@ -2,21 +2,23 @@
 #pragma once
 
 /*
- * What the library knows of a pool's memory: which of its 2 MiB units are backed, and which backed memory is free.
- * Pure: no memory is touched, no call is made, nothing locks; offsets count from the start of the file.
+ * What the library knows of a pool's memory: which of its 2 MiB units are backed, and which backed memory is
+ * free. Pure: no memory is touched, no call is made, nothing locks; offsets count from the start of the
+ * file.
  *
- * A unit is unbacked, backed, or being given back ("giving"): between the moment it was cut out of the free memory
- * and the daemon's answer nobody may use it, and if the answer is lost nobody knows whether it is backed. Such units
- * stay aside until that is known.
+ * A unit is unbacked, backed, or being given back ("giving"): between the moment it was cut out of the free
+ * memory and the daemon's answer nobody may use it, and if the answer is lost nobody knows whether it is
+ * backed. Such units stay aside until that is known.
  *
- * Growing backs the lowest unbacked units first, then those at the end of the file (UNITS in pmbroker.proto): both
- * sides know which without being told, as long as they see all changes in the same order.
+ * Growing backs the lowest unbacked units first, then those at the end of the file (UNITS in
+ * pmbroker.proto): both sides know which without being told, as long as they see all changes in the same
+ * order.
  */
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "range.h"
+#include "client/range.h"
 
 #define UNIT_SIZE (UINT64_C(2) << 20)
 
@@ -42,18 +44,22 @@ int units_init(Units *u, uint64_t origin, uint32_t max, bool raw);
 void units_deinit(Units *u);
 
 /*
- * The daemon said that the file has `length` bytes of which `size` are backed: back what is new. Does nothing while
- * units are being given back, since only the answer to that makes the number clear. Never unbacks.
+ * The daemon said that the file has `length` bytes of which `size` are backed: back what is new. Does
+ * nothing while units are being given back, since only the answer to that makes the number clear. Never
+ * unbacks.
  */
 void units_sync(Units *u, uint64_t size, uint64_t length);
 
 /*
- * Begin to give back up to `max_units` units that are wholly free, the highest first, in at most `max_spans` spans.
- * `spans` receives them in ascending order; returns how many there are.
+ * Begin to give back up to `max_units` units that are wholly free, the highest first, in at most `max_spans`
+ * spans. `spans` receives them in ascending order; returns how many there are.
  */
 unsigned units_begin_give(Units *u, uint32_t max_units, UnitSpan *spans, unsigned max_spans);
 
-/* The same for units that the owner of a raw pool names. Returns 0, or -EINVAL if not all of them are backed. */
+/*
+ * The same for units that the owner of a raw pool names. Returns 0, or -EINVAL if not all of them are
+ * backed.
+ */
 int units_begin_give_at(Units *u, UnitSpan span);
 
 /* The daemon has taken them; size and length are what it answered. */
@@ -63,8 +69,8 @@ void units_commit_give(Units *u, const UnitSpan *spans, unsigned n, uint64_t siz
 void units_abort_give(Units *u, const UnitSpan *spans, unsigned n);
 
 /*
- * No answer came, and the daemon has nothing under way: what the pool's size is now tells whether it has taken them.
- * Returns how many units it has.
+ * No answer came, and the daemon has nothing under way: what the pool's size is now tells whether it has
+ * taken them. Returns how many units it has.
  */
 uint32_t units_settle(Units *u, uint64_t size, uint64_t length);
 
@@ -72,8 +78,8 @@ uint32_t units_settle(Units *u, uint64_t size, uint64_t length);
 uint32_t units_count_free(const Units *u);
 
 /*
- * Take free memory; `alignment` is a power of two. *ret_zero tells whether it is certainly all zero. Returns 0,
- * -ENOSPC or -ENOMEM.
+ * Take free memory; `alignment` is a power of two. *ret_zero tells whether it is certainly all zero. Returns
+ * 0, -ENOSPC or -ENOMEM.
  */
 int units_take(Units *u, uint64_t size, uint64_t alignment, uint64_t *ret_offset, bool *ret_zero);
 int units_take_at(Units *u, uint64_t offset, uint64_t size, bool *ret_zero);

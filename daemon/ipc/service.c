@@ -74,7 +74,8 @@ void service_dispatch(Call *call, const Pmbroker__V1__ClientPacket *packet)
                 if (verbs[i].body != packet->body_case)
                         continue;
                 if (!(verbs[i].flags & CHANGES))
-                        call->request_id = 0; /* asking again does no harm, and pages would be a lot to keep */
+                        call->request_id =
+                                0; /* asking again does no harm, and pages would be a lot to keep */
                 if (verbs[i].needs == ROLE_ADMIN && session->role != ROLE_ADMIN) {
                         call_refuse(call, &(Refusal){.code = RESULT_DENIED});
                         return;

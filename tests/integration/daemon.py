@@ -21,10 +21,12 @@ PMBROKERD = BUILD / 'pmbrokerd'
 IS_ROOT = os.geteuid() == 0
 IS_SANITIZED = PMBROKERD.exists() and b'__asan_' in PMBROKERD.read_bytes()
 
-ALICE, BOB, CAROL, DAVE, EVE = 20001, 20002, 20003, 20004, 20005  # no such users need to exist
+# No such users need to exist. Without root there is one: us.
+ALICE, BOB, CAROL, DAVE, EVE = (20001, 20002, 20003, 20004, 20005) if IS_ROOT else (os.geteuid(),) * 5
 ADMIN_GROUP = 20100
 
 needs_root = pytest.mark.skipif(not IS_ROOT, reason='needs root: several users')
+one_kind = pytest.mark.parametrize('kind', ['dir'], indirect=True)  # takes its time, and is the broker's alone
 
 
 # ------------------------------------------------------------------------------------------------- configuration

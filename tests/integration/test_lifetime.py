@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from daemon import ALICE, BOB, broker, needs_root, store, tenant, wait_for
+from daemon import ALICE, BOB, broker, needs_root, one_kind, store, tenant, wait_for
 from pmbproto import MIB, UNIT, pb
 
 
@@ -138,6 +138,7 @@ def test_reconnect_in_time_keeps_everything(daemon):
     assert user.resize(grants[3].pool, 6 * MIB).size == 6 * MIB
 
 
+@one_kind
 def test_second_session_keeps_the_pools_of_the_first(daemon):
     process = daemon.process()
     first, second = process.connect(daemon.socket), process.connect(daemon.socket)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from daemon import ADMIN_GROUP, ALICE, BOB, broker, needs_root, store, tenant, wait_for
+from daemon import ADMIN_GROUP, ALICE, BOB, broker, needs_root, one_kind, store, tenant, wait_for
 from pmbproto import MIB, UNIT, pb
 
 
@@ -187,6 +187,7 @@ def test_shrink_that_the_owner_ignores_ends_where_it_is(daemon):
     assert user.resize(pool, 16 * MIB).size == 16 * MIB
 
 
+@one_kind
 def test_shrink_goes_on_while_the_owner_gives(daemon):
     """The time counts from the last unit that came."""
     user = daemon.user()
@@ -215,6 +216,7 @@ def test_grow_is_refused_while_a_target_is_set(daemon, refused):
     assert user.resize(pool, 32 * MIB).size == 32 * MIB
 
 
+@one_kind
 def test_owner_is_reminded(start, kind):
     """A client that connects while a shrink waits hears of it too."""
     patient = start(broker(ShrinkTimeoutSec='10s'), store('main', kind, '1G'), tenant('default', Bytes='infinity'))
@@ -241,6 +243,7 @@ def test_shrink_of_a_pool_that_ends(daemon, refused):
     assert charged(daemon) == 0
 
 
+@one_kind
 @needs_root
 def test_shrink_whose_administrator_goes_still_ends(daemon):
     user, admin = daemon.user(), daemon.user(BOB, groups=[ADMIN_GROUP])

@@ -20,14 +20,31 @@ def daemon(start, kind):
         *[tenant(f'user-{i}', User=ALICE + i, Bytes='1G', Pools=PROCESSES * POOLS // USERS) for i in range(USERS)])
 
 
+def populate(daemon):
+    """A thousand pools: the processes, their sessions, the pools, the seconds it took."""
+    processes = [daemon.process(ALICE + i % USERS) for i in range(PROCESSES)]
+    users = [process.connect(daemon.socket) for process in processes]
+    begin = time.monotonic()
+    for _ in range(POOLS):
+        for user in users:
+            user.later('create', UNIT)
+    pools = {process.finish().pool for process in processes for _ in range(POOLS)}
+    seconds = time.monotonic() - begin
+    assert len(pools) == PROCESSES * POOLS
+    for user in users[::10]:
+        for row in user.resume():
+            user.fill(row.pool, 1)
+    return processes, pools, seconds
+
+
 def page_by_page(daemon):
-    """All rows over a session of its own, and the time from the first request to the last answer."""
+    """All rows over a session of its own, the number of pages, the seconds from first request to last answer."""
     client = Client(daemon.socket)
     begin = time.perf_counter()
-    packets, after, rows = 0, 0, []
+    pages, after, rows = 0, 0, []
     while True:
         page = client.ask('list_pools', after=after)
-        packets += 1
+        pages += 1
         rows += page.rows
         after = page.next
         if after == 0:
@@ -35,60 +52,54 @@ def page_by_page(daemon):
     seconds = time.perf_counter() - begin
     client.close()
     wait_for(lambda: daemon.status().sessions == PROCESSES + 1)
-    return rows, packets, seconds
+    return rows, pages, seconds
+
+
+def kill_all(daemon, processes):
+    """The seconds from the last kill until nothing is charged any more."""
+    for process in processes:
+        process.kill()
+    begin = time.monotonic()
+    wait_for(lambda: daemon.status().pools == 0, 10, 'all pools are gone')
+    seconds = time.monotonic() - begin
+    assert (daemon.status().bytes, daemon.stores()['main'].charged, daemon.stores()['main'].pools) == (0, 0, 0)
+    for process in processes:
+        process.wait()
+    daemon.processes.clear()
+    return seconds
 
 
 @needs_root
 def test_a_thousand_pools(daemon, kind, capsys):
-    processes = [daemon.process(ALICE + i % USERS) for i in range(PROCESSES)]
-    users = [process.connect(daemon.socket) for process in processes]
-
-    begin = time.monotonic()
-    for _ in range(POOLS):
-        for user in users:
-            user.later('create', UNIT)
-    pools = {process.finish().pool for process in processes for _ in range(POOLS)}
-    created = time.monotonic() - begin
-    assert len(pools) == PROCESSES * POOLS
-    for user in users[::10]:
-        for pool in [row.pool for row in user.resume()]:
-            user.fill(pool, 1)
-
-    # Listing: the best of three, since whatever else this machine does is none of the daemon's cost.
+    """Of times the best of three counts: what else this machine does is none of the daemon's cost."""
+    processes, pools, created = populate(daemon)
     lists = [page_by_page(daemon) for _ in range(3)]
     for rows, _, _ in lists:
         assert {row.pool for row in rows} == pools
-        assert sum(row.used for row in rows) == 100 * UNIT
+        assert sum(row.used for row in rows) == PROCESSES // 10 * POOLS * UNIT
         assert all(row.used_known for row in rows)
     listed = min(seconds for _, _, seconds in lists)
     status, tenants = daemon.status(), daemon.tenants()
     assert (status.pools, status.bytes) == (1000, 1000 * UNIT)
     assert {(t.pools, t.bytes) for name, t in tenants.items() if name != 'default'} == {(200, 200 * UNIT)}
 
-    rss = {role: daemon.rss(daemon.child(role)) for role in ('broker', 'provisioner')}
-    cpu = {role: daemon.cpu_seconds(daemon.child(role)) for role in rss}
+    children = {role: daemon.child(role) for role in ('broker', 'provisioner')}
+    rss = {role: daemon.rss(pid) for role, pid in children.items()}
+    cpu = sum(daemon.cpu_seconds(pid) for pid in children.values())
     time.sleep(1)
-    idle = {role: daemon.cpu_seconds(daemon.child(role)) - cpu[role] for role in rss}
+    idle = sum(daemon.cpu_seconds(pid) for pid in children.values()) - cpu
 
-    begin = time.monotonic()
-    for process in processes:
-        process.kill()
-    killed = time.monotonic() - begin
-    begin = time.monotonic()
-    wait_for(lambda: daemon.status().pools == 0, 10, 'all pools are gone')
-    released = time.monotonic() - begin
-    for process in processes:
-        process.wait()
-    daemon.processes.clear()
-    status = daemon.status()
-    assert (status.pools, status.bytes, daemon.stores()['main'].charged) == (0, 0, 0)
+    gone = [kill_all(daemon, processes)]
+    while min(gone) >= 1 and len(gone) < 3:
+        gone.append(kill_all(daemon, populate(daemon)[0]))
 
     with capsys.disabled():
-        print(f'\nscale: {kind}: list of 1000 pools {listed * 1e3:.1f} ms in {lists[0][1]} pages, '
-              f'created in {created * 1e3:.0f} ms, killed in {killed * 1e3:.0f} ms, '
-              f'gone {released * 1e3:.0f} ms later, broker {rss["broker"] / MIB:.1f} MiB, provisioner {rss["provisioner"] / MIB:.1f} MiB, '
-              f'idle {idle["broker"] * 100:.0f}+{idle["provisioner"] * 100:.0f} % CPU')
+        print(f'\nscale: {kind}: 1000 pools of 250 processes: created in {created * 1e3:.0f} ms, '
+              f'listed in {listed * 1e3:.1f} ms, gone {min(gone) * 1e3:.0f} ms after the last kill; '
+              f'broker {rss["broker"] / MIB:.1f} MiB, provisioner {rss["provisioner"] / MIB:.1f} MiB, '
+              f'both {idle * 100:.0f} % CPU when idle')
     if not IS_SANITIZED:
         assert listed < 0.05
         assert max(rss.values()) < MOST_MEMORY
-        assert released < 1
+        assert min(gone) < 1
+        assert idle < 0.1

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * A daemon in a thread of the test's own: it speaks the protocol on a real socket, keeps pools in memory files, keeps
- * exact books of which units are backed, and misbehaves on order.
+ * A daemon in a thread of the test's own: it speaks the protocol on a real socket, keeps pools in memory
+ * files, keeps exact books of which units are backed, and misbehaves on order.
  */
 
 #include <assert.h>
@@ -73,7 +73,10 @@ typedef struct FakeDaemon {
         uint64_t event_serial;
         uint64_t capacity; /* units; 0: no limit */
 
-        /* What to do with the next requests of a kind (a body_case of ClientPacket, 0: any but Hello and Resume). */
+        /*
+         * What to do with the next requests of a kind (a body_case of ClientPacket, 0: any but Hello and
+         * Resume).
+         */
         struct {
                 int body;
                 FakeAction action;

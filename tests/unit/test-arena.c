@@ -156,7 +156,7 @@ static void test_many_arenas_in_turn(void **state)
         }
 }
 
-/* ------------------------------------------------------------------------------------------------------ settings */
+/* ---------------------------------------------------------------------------------------------- settings */
 
 static bool get_bool(const char *name)
 {
@@ -199,7 +199,10 @@ static void test_settings(void **state)
         assert_int_equal(get_ssize("opt.muzzy_decay_ms"), 0);
 }
 
-/* What is meant for the application's allocator, or for ours by its prefix, changes nothing and says nothing. */
+/*
+ * What is meant for the application's allocator, or for ours by its prefix, changes nothing and says
+ * nothing.
+ */
 static void test_environment_is_ignored(void **state)
 {
         static const char *const names[] = {"MALLOC_CONF", "PMBJ_MALLOC_CONF", "pmbj_MALLOC_CONF"};

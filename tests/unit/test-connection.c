@@ -91,7 +91,7 @@ static void check_units(FakeDaemon *f, struct pmb_pool *pool)
                 }                                                   \
         } while (0)
 
-/* -------------------------------------------------------------------------------------------------------- events */
+/* ------------------------------------------------------------------------------------------------ events */
 
 typedef struct Told {
         atomic_uint n[8];
@@ -106,7 +106,7 @@ static void on_told(const struct pmb_event *event, void *userdata)
         atomic_fetch_add(&told->n[event->type], 1);
 }
 
-/* ------------------------------------------------------------------------------------------------------- connect */
+/* ----------------------------------------------------------------------------------------------- connect */
 
 static void test_connect_errors(void **state)
 {
@@ -166,7 +166,7 @@ static void test_environment_names_the_socket(void **state)
         assert_null(pmb_client_unref(NULL));
 }
 
-/* --------------------------------------------------------------------------------------------------------- pools */
+/* ------------------------------------------------------------------------------------------------- pools */
 
 static void test_life_of_a_pool(void **state)
 {
@@ -412,7 +412,7 @@ static void test_refused_give_back_changes_nothing(void **state)
         pmb_client_unref(client);
 }
 
-/* ---------------------------------------------------------------------------------------------------- bad manners */
+/* ------------------------------------------------------------------------------------------- bad manners */
 
 static void test_for_the_moment(void **state)
 {
@@ -512,7 +512,10 @@ static void test_no_answer(void **state)
         assert_int_equal(pmb_pool_resize(pool, 10 * U), 0);
         check_units(f, pool);
 
-        /* Units that were perhaps given back are not used until that is known, and then they are accounted for. */
+        /*
+         * Units that were perhaps given back are not used until that is known, and then they are accounted
+         * for.
+         */
         fake_script(f, GIVE_BACK, FAKE_SILENT);
         assert_int_equal(pmb_pool_resize(pool, 6 * U), -ETIMEDOUT);
         fake_lock(f);
@@ -554,7 +557,7 @@ static void test_no_answer(void **state)
         pmb_client_unref(client);
 }
 
-/* -------------------------------------------------------------------------------------------------- disconnects */
+/* ------------------------------------------------------------------------------------------- disconnects */
 
 static void test_hung_up_in_a_request(void **state)
 {
@@ -688,7 +691,7 @@ static void test_resume_refused(void **state)
         pmb_client_unref(client);
 }
 
-/* --------------------------------------------------------------------------------------------------------- events */
+/* ------------------------------------------------------------------------------------------------ events */
 
 static void test_events(void **state)
 {
@@ -836,7 +839,7 @@ static void test_closed_during_an_event(void **state)
         }));
 }
 
-/* -------------------------------------------------------------------------------------------------------- threads */
+/* ----------------------------------------------------------------------------------------------- threads */
 
 typedef struct Crowd {
         FakeDaemon *fake;
@@ -913,7 +916,7 @@ static void test_many_threads_and_disconnects(void **state)
         run_crowd(*state, 15, 4);
 }
 
-/* ---------------------------------------------------------------------------------------------------------- model */
+/* ------------------------------------------------------------------------------------------------- model */
 
 /* An answer has all events before it; this waits until the library's thread has seen to them. */
 static bool is_quiet(struct pmb_client *client, struct pmb_pool *pool)
@@ -943,7 +946,10 @@ static void set_chaos(FakeDaemon *f, uint32_t chaos)
         fake_unlock(f);
 }
 
-/* Whatever the order of growing, giving back, being grown, being asked, and losing the connection: one truth. */
+/*
+ * Whatever the order of growing, giving back, being grown, being asked, and losing the connection: one
+ * truth.
+ */
 static void test_units_stay_in_step(void **state)
 {
         FakeDaemon *f = *state;
@@ -966,8 +972,8 @@ static void test_units_stay_in_step(void **state)
                         break;
                 case 2:
                         /*
-                         * Not while an answer to a gift may be lost: a growth that nobody has heard of yet and a gift
-                         * that nobody knows to be taken can look alike.
+                         * Not while an answer to a gift may be lost: a growth that nobody has heard of yet
+                         * and a gift that nobody knows to be taken can look alike.
                          */
                         set_chaos(f, 0);
                         if (pool->size < 100 * U) {

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -208,10 +209,10 @@ static void idle_workers_that_were_killed(void **state)
                 assert_int_equal(told.result.error, 0);
                 pid_t pid = (pid_t)told.result.left;
                 assert_int_equal(kill(pid, SIGKILL), 0);
-                if (i == 1) /* noticed, or not */
+                siginfo_t info;
+                assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+                if (i == 1) /* the crew has noticed, or not */
                         run_for(f, 50 * MSEC);
-                else
-                        (void)usleep(50000);
         }
         submit(f, 1, false, 5000 * MSEC, 3, &told);
         wait_for(f, &told.done);

@@ -84,7 +84,7 @@ static void free_list(struct pmb_pool *pool, void *list)
         }
 }
 
-/* -------------------------------------------------------------------------------------------------------- quota */
+/* ------------------------------------------------------------------------------------------------- quota */
 
 static void test_all_of_it_is_usable(void **state)
 {
@@ -169,7 +169,7 @@ static void test_mixed_sizes(void **state)
         check_mixed(256 * MIB, 0.88);
 }
 
-/* ----------------------------------------------------------------------------------------------------- functions */
+/* --------------------------------------------------------------------------------------------- functions */
 
 static void test_small_cases(void **state)
 {
@@ -402,7 +402,7 @@ static void test_not_for_everyone(void **state)
         pmb_pool_close(pool);
 }
 
-/* -------------------------------------------------------------------------------------------------------- shrink */
+/* ------------------------------------------------------------------------------------------------ shrink */
 
 /* Give back as a daemon would take it: the units cease to be in the file. */
 static uint64_t shrink(struct pmb_pool *pool, uint64_t target)
@@ -439,7 +439,10 @@ static void test_usable_after_a_shrink(void **state)
                 uint64_t n, live = 0, now;
                 void *list, *kept = NULL, *next;
 
-                /* Full, then one block of a thousand stays, here and there, and whole units are free between them. */
+                /*
+                 * Full, then one block of a thousand stays, here and there, and whole units are free between
+                 * them.
+                 */
                 n = fill(pool, sizes[i], &list);
                 for (void *p = list; p; p = next) {
                         next = *(void **)p;
@@ -488,7 +491,7 @@ static void test_holes_stay_holes(void **state)
         pmb_pool_close(pool);
 }
 
-/* ------------------------------------------------------------------------------------------------------- threads */
+/* ----------------------------------------------------------------------------------------------- threads */
 
 enum {
         SLOTS = 1024,

@@ -73,6 +73,7 @@ static void test_reserve_and_extend(void **state)
 
         uint8_t *base = m.base;
 
+        assert_int_equal(mapping_extend(&m, 4 * U), -EPROTO); /* the file is not that long */
         assert_int_equal(mapping_extend(&m, 3 * U), 0);
         assert_int_equal(mapping_extend(&m, U), 0); /* never less */
         assert_int_equal(m.mapped, 3 * U);

@@ -25,7 +25,7 @@ static uint32_t rnd(uint32_t *s)
         return *s ^= *s << 5;
 }
 
-/* -------------------------------------------------------------------------------------------------------- ranges */
+/* ------------------------------------------------------------------------------------------------ ranges */
 
 static void test_put_joins(void **state)
 {
@@ -245,7 +245,7 @@ static void test_many_ranges(void **state)
         ranges_deinit(&s);
 }
 
-/* --------------------------------------------------------------------------------------------------------- units */
+/* ------------------------------------------------------------------------------------------------- units */
 
 static void test_sync_backs_from_the_start(void **state)
 {
@@ -354,7 +354,10 @@ static void test_give_needs_whole_units(void **state)
         units_deinit(&u);
 }
 
-/* Somebody lets the pool grow while units are being given back: the order in which the daemon did it is no matter. */
+/*
+ * Somebody lets the pool grow while units are being given back: the order in which the daemon did it is no
+ * matter.
+ */
 static void test_grown_while_giving(void **state)
 {
         for (int before = 0; before < 2; before++) {
@@ -490,8 +493,8 @@ static void test_alignment_of_addresses(void **state)
 }
 
 /*
- * The daemon's side of the unit rules is played along, with changes that overtake each other: after every settled
- * step both sides agree on every single unit.
+ * The daemon's side of the unit rules is played along, with changes that overtake each other: after every
+ * settled step both sides agree on every single unit.
  */
 static void test_units_model(void **state)
 {

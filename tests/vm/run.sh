@@ -22,7 +22,7 @@ build=$(cd "${1:?usage: $0 [--shell] BUILD [ARGUMENT...]}" && pwd)
 shift
 vm=$build/vm
 # More than pmbroker-suite.service gives the suite, plus a boot.
-timeout=480
+timeout=700
 
 image=$("$here/build-image.sh")
 rm -rf "$vm"
@@ -45,13 +45,14 @@ ${MAKE:-make} --no-print-directory -s -C "$tree" BUILD="$build" DESTDIR="$over" 
     cat "$vm/install.log"
     fail "make install failed"
 }
-# The tests find each other and the protocol as they do in the tree.
+# The tests find each other, the protocol and the programs as they do in the tree.
 tests=$over/usr/lib/pmbroker-tests
-mkdir -p "$tests/tests/vm" "$tests/tests/integration" "$tests/proto" "$tests/examples"
+mkdir -p "$tests/tests/vm" "$tests/tests/integration" "$tests/proto" "$tests/build"
 cp -R "$here/guest" "$tests/tests/vm/"
 cp "$tree"/tests/integration/*.py "$tests/tests/integration/"
 cp "$tree/proto/pmbroker.proto" "$tests/proto/"
-find "$build/examples" "$build/tests/integration" -type f -perm -u+x -exec cp {} "$tests/examples/" \;
+(cd "$build" && find examples tests/integration -type f -perm -u+x -exec cp --parents {} "$tests/build/" \;)
+ln -s /usr/sbin/pmbrokerd /usr/bin/pmbrokerctl "$tests/build/"
 mv "$tests"/tests/vm/guest/*.service "$tests"/tests/vm/guest/*.target "$over/usr/lib/systemd/system/"
 mv "$tests/tests/vm/guest/pmbroker-tests.conf" "$over/usr/lib/sysusers.d/"
 # The other end is no terminal, and does not know whether this one is.

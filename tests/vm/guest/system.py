@@ -14,6 +14,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 sys.path.insert(0, str(ROOT / 'tests/integration'))
 
+import pmbproto  # noqa: E402
 from daemon import wait_for  # noqa: E402
 from pmbproto import Client, Closed, Process, Refused  # noqa: E402
 
@@ -22,10 +23,11 @@ BROKER, PROVISIONER = 'pmbrokerd.service', 'pmbroker-provisioner.service'
 SERVICES = (BROKER, PROVISIONER)
 SOCKETS = ('pmbrokerd.socket', 'pmbroker-provisioner.socket')
 CONFIG_DIR = pathlib.Path('/etc/pmbroker/pmbrokerd.conf.d')
-EXAMPLES = ROOT / 'examples'
-HOSTILE = EXAMPLES / 'hostile'
+EXAMPLES = ROOT / 'build/examples'
+HOSTILE = ROOT / 'build/tests/integration/hostile'
 ALICE, BOB = 20001, 20002  # as in pmbroker-tests.conf
-SECONDS = 30  # for what takes a moment on a real machine
+SECONDS = 60  # for what takes a moment on a real machine
+pmbproto.TIMEOUT = SECONDS
 
 
 def run(*argv, check=True, **kwargs):

@@ -46,7 +46,7 @@ def test_owner_that_dies_gives_back(system):
     client.create(16 * MIB)
     assert system.ask('status').pools == 1
     client.process.kill()
-    wait_for(lambda: system.ask('status').pools == 0, 5, 'the pool is gone', every=0.02)
+    wait_for(lambda: system.ask('status').pools == 0, SECONDS, 'the pool is gone', every=0.02)
 
 
 def test_reload(system, configure):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Stores that take more than the default configuration."""
 
+import errno
 import pathlib
 import shutil
 
@@ -36,14 +37,16 @@ def test_directory_elsewhere(system, configure):
 def test_more_than_there_is(system, configure):
     """A pool that takes more memory than the machine has costs a worker, and nobody else."""
     before = [main_pid(u) for u in SERVICES]
-    configure('[Store greedy]\nType=tmpfs\nSize=8G\nAllocate=create\n[Tenant default]\nBytes=infinity\n')
+    configure('[Store ram]\n[Store greedy]\nType=tmpfs\nSize=8G\nAllocate=create\n[Tenant default]\nBytes=infinity\n')
     wait_for(lambda: 'greedy' in system.ask('stores'), SECONDS, 'the store is there', every=0.05)
     other = system.user()
     kept = other.create(4 * MIB, store='ram').pool
     other.fill(kept, 5)
+    serial = system.admin.send('create_pool', size=4096 * MIB, store='greedy')
+    assert system.admin.is_answered(serial, 2 * SECONDS)
     with pytest.raises(Refused) as e:
-        system.user().create(4096 * MIB, store='greedy')
-    print(e.value)
+        system.admin.answer(serial)
+    assert (e.value.code, e.value.errno) == ('FAILED', errno.ENOMEM)
     assert other.is_filled(kept, 5)
     assert system.user().create(4 * MIB, store='greedy').pool
     assert [main_pid(u) for u in SERVICES] == before
