@@ -213,8 +213,8 @@ def test_too_large(system):
 
 def test_two_stores_of_one_region(system):
     (first, _), _ = addresses()
-    CONFIG_DIR.mkdir(exist_ok=True)
-    with configured('pm', f'Region={first}\nInitLabels=yes\nSize=128M\n[Store px]\nType=fsdax\nRegion={first}\nInitLabels=yes\nSize=400M\n'
+    section = f'Region={first}\nInitLabels=yes\n'
+    with configured('pm', f'{section}Size=128M\n[Store px]\nType=fsdax\n{section}Size=400M\n'
                           'Filesystem=xfs\nTrustedTenants=yes'):
         wait_available('pm')
         wait_available('px')
