@@ -54,6 +54,11 @@ def row(store):
     return json.loads(ctl('stores', store, '--json'))['stores'][0]
 
 
+def known(store):
+    """Its row, None while the broker does not know it (yet)."""
+    return next((r for r in json.loads(ctl('stores', '--json'))['stores'] if r['name'] == store), None)
+
+
 def provision(store, apply=False):
     status, out = run('pmbrokerctl', 'provision', '--store', store, *(['--apply'] if apply else []), '--json',
                       check=False)
@@ -67,7 +72,7 @@ def states(steps):
 
 
 def wait_available(store):
-    wait_for(lambda: row(store)['state'] == 'available', 2 * SECONDS, f'{store} is available', every=0.2)
+    wait_for(lambda: (known(store) or {}).get('state') == 'available', 2 * SECONDS, f'{store} is available', every=0.2)
 
 
 def wait_refused(store):
@@ -75,7 +80,7 @@ def wait_refused(store):
     reasons = []
 
     def is_refused():
-        reasons.append(row(store)['reason'] or 'preparing')
+        reasons.append((known(store) or {}).get('reason') or 'preparing')
         return not reasons[-1].startswith('preparing')
 
     wait_for(is_refused, SECONDS, f'{store} is refused', every=0.2)
