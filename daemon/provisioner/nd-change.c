@@ -309,6 +309,8 @@ int nd_init_labels(int lock_dir, const char *region_name)
         region = nd_region_by_name(&nd, region_name);
         if (!region)
                 return -ENODEV;
+        if (ndctl_region_get_nstype(region) == ND_DEVICE_NAMESPACE_PMEM) /* somebody was quicker */
+                return 0;
         ndctl_namespace_foreach(region, ns)
         {
                 /* Refuses what is mounted. */

@@ -118,6 +118,21 @@ static int refuse_content(Provision *p, const NdNamespace *ns, const BlkProbe *p
                 content, ns->name, ns->block);
 }
 
+/* Whoever has it open has more of a right to it. */
+static bool is_busy(const NdNamespace *ns)
+{
+        _cleanup_close_ int fd = blk_open(ns->block, /* for_writing= */ true);
+
+        return fd == -EBUSY;
+}
+
+static int refuse_busy(Provision *p, const NdNamespace *ns)
+{
+        return provision_refuse(p, EBUSY,
+                "%s (/dev/%s) is in use: mounted, or held by another program (lsblk, findmnt)", ns->name,
+                ns->block);
+}
+
 static void list_regions(const Provision *p, char *buf, size_t size)
 {
         size_t n = 0;
@@ -343,6 +358,8 @@ static int use_namespace(Provision *p, const NdNamespace **ret)
                 return r;
         if (probe.content != BLK_NOTHING)
                 return refuse_content(p, ns, &probe);
+        if (is_busy(ns))
+                return refuse_busy(p, ns);
         if (p->how == PROVISION_SERVE)
                 return provision_refuse(p, ENOENT,
                         "%s is of mode raw, and Provision=manual: pmbrokerctl provision --apply makes it "
@@ -420,14 +437,6 @@ int provision_erase(Provision *p, const NdNamespace *ns)
                 return provision_fail(p, r, "cannot erase %s", ns->name);
         provision_say(p, JOB_STEP_DONE, "erased %s", format_size(text, size));
         return 0;
-}
-
-/* Whoever has it open has more of a right to it. */
-static bool is_busy(const NdNamespace *ns)
-{
-        _cleanup_close_ int fd = blk_open(ns->block, /* for_writing= */ true);
-
-        return fd == -EBUSY;
 }
 
 static int make_file_system(Provision *p, const NdNamespace *ns)
@@ -556,9 +565,7 @@ static int get_file_system(Provision *p, const NdNamespace *ns)
         }
         provision_at(p, JOB_STEP_CONTENT, "looking at what is there");
         if (is_busy(ns))
-                return provision_refuse(p, EBUSY,
-                        "%s (/dev/%s) is in use: mounted, or held by another program (lsblk, findmnt)",
-                        ns->name, ns->block);
+                return refuse_busy(p, ns);
         return make_and_mount(p, ns);
 }
 

@@ -153,6 +153,8 @@ static int drop_sys_resource(void)
 
         if (syscall(SYS_capget, &header, data) < 0)
                 return -errno;
+        if (!((data[0].effective | data[0].permitted) & (UINT32_C(1) << CAP_SYS_RESOURCE)))
+                return 0; /* and the unit's filter does not let us change any */
         data[0].effective &= ~(UINT32_C(1) << CAP_SYS_RESOURCE);
         data[0].permitted &= ~(UINT32_C(1) << CAP_SYS_RESOURCE);
         data[0].inheritable &= ~(UINT32_C(1) << CAP_SYS_RESOURCE);

@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """
-The power fails while a store is being provisioned: power-cut.py BUILD [MILLISECONDS...]
+The power fails while a store is being provisioned: power-cut.py BUILD [MOMENT...]
 
-A guest with a bare NVDIMM provisions a store by configuration alone, and so many milliseconds after it has begun QEMU is
-killed. The next boot on the same NVDIMM has to find what is half-made and serve the store, in one namespace; and the
+A guest with a bare NVDIMM provisions a store by configuration alone, and at some moment, so many milliseconds after a
+line of its journal, QEMU is killed. The next boot on the same NVDIMM has to find what is half-made and serve the store, in one namespace; and the
 boot after that, in the same one. What was built in BUILD is tested, as by run.sh.
 """
 
@@ -17,7 +17,9 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 TREE = HERE.parents[1]
-MOMENTS = [0, 400, 800, 1200, 1600, 2000, 2400, 2800, 3400]
+MOMENTS = [('being prepared', 0), ('being prepared', 150), ('wrote empty labels', 0), ('wrote empty labels', 200),
+           ('wrote empty labels', 500), ('wrote empty labels', 800), ('made namespace', 0), ('made namespace', 150),
+           ('made an ext4', 0), ('mounted', 100)]
 BOOT_SECONDS = 120
 
 
@@ -50,8 +52,8 @@ class Machine:
         with self.nvdimm.open('wb') as f:
             f.truncate(514 << 20)
 
-    def boot(self, kill_after=None):
-        """What the guest said, line by line; with kill_after, seconds behind "begun", until QEMU was killed."""
+    def boot(self, moment=None):
+        """What the guest said, line by line; with a moment, until QEMU was killed."""
         said = self.dir / 'said'
         said.unlink(missing_ok=True)
         qemu = subprocess.Popen([
@@ -69,10 +71,10 @@ class Machine:
         deadline = time.monotonic() + BOOT_SECONDS
         try:
             while qemu.poll() is None and time.monotonic() < deadline:
-                if kill_after is not None and said.exists() and 'begun' in said.read_text():
-                    time.sleep(kill_after)
+                if moment and said.exists() and moment[0] in said.read_text():
+                    time.sleep(moment[1] / 1000)
                     break
-                time.sleep(0.02)
+                time.sleep(0.01)
         finally:
             qemu.kill()
             qemu.wait()
@@ -82,14 +84,14 @@ class Machine:
 def main():
     machine = Machine(pathlib.Path(sys.argv[1]).resolve())
     failed = 0
-    for ms in [int(a) for a in sys.argv[2:]] or MOMENTS:
+    for moment in [MOMENTS[int(a)] for a in sys.argv[2:]] or MOMENTS:
         machine.new_nvdimm()
-        before = machine.boot(kill_after=ms / 1000)
+        before = machine.boot(moment)
         after = [machine.boot(), machine.boot()]
         namespaces = [[line for line in said if line.startswith('namespace ')] for said in after]
         good = all('available' in said and 'complete' in said for said in after) and \
             all(len(n) == 1 and 'pmbroker:pm' in n[0] for n in namespaces) and namespaces[0] == namespaces[1]
-        print(f'power-cut: {ms} ms: {"good" if good else "BAD"} (cut after: {before[-1] if before else "nothing"})')
+        print(f'power-cut: {moment[1]} ms after "{moment[0]}": {"good" if good else "BAD"}')
         if not good:
             print('\n'.join(['', *before, '--', *after[0], '--', *after[1], '']))
         failed += not good

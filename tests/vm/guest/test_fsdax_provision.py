@@ -54,6 +54,11 @@ def row(store):
     return json.loads(ctl('stores', store, '--json'))['stores'][0]
 
 
+def known(store):
+    """Its row, None while the broker does not know it (yet)."""
+    return next((r for r in json.loads(ctl('stores', '--json'))['stores'] if r['name'] == store), None)
+
+
 def provision(store, apply=False):
     status, out = run('pmbrokerctl', 'provision', '--store', store, *(['--apply'] if apply else []), '--json',
                       check=False)
@@ -67,7 +72,7 @@ def states(steps):
 
 
 def wait_available(store):
-    wait_for(lambda: row(store)['state'] == 'available', 2 * SECONDS, f'{store} is available', every=0.2)
+    wait_for(lambda: (known(store) or {}).get('state') == 'available', 2 * SECONDS, f'{store} is available', every=0.2)
 
 
 def wait_refused(store):
@@ -75,7 +80,7 @@ def wait_refused(store):
     reasons = []
 
     def is_refused():
-        reasons.append(row(store)['reason'] or 'preparing')
+        reasons.append((known(store) or {}).get('reason') or 'preparing')
         return not reasons[-1].startswith('preparing')
 
     wait_for(is_refused, SECONDS, f'{store} is refused', every=0.2)
@@ -190,7 +195,7 @@ def test_manual(system):
     """Provision=manual makes nothing by itself; a plan changes nothing; erasing is seen."""
     (first, _), _ = addresses()
     view = kernel_view()
-    with configured('pm', f'Region={first}\nSize=128M\nProvision=manual\nScrub=release'):
+    with configured('pm', f'Region={first}\nInitLabels=yes\nSize=128M\nProvision=manual\nScrub=release'):
         assert 'provision --apply' in wait_refused('pm')
         assert 'planned' in states(provision('pm')) and kernel_view() == view
         assert 'done' in states(provision('pm', apply=True))
@@ -205,7 +210,7 @@ def test_manual(system):
 
 def test_too_large(system):
     (first, _), _ = addresses()
-    with configured('pm', f'Region={first}\nSize=4G'):
+    with configured('pm', f'Region={first}\nInitLabels=yes\nSize=4G'):
         reason = wait_refused('pm')
         assert 'Size=' in reason and '4G' in reason
         assert region(first)['namespaces'] == []
@@ -213,8 +218,8 @@ def test_too_large(system):
 
 def test_two_stores_of_one_region(system):
     (first, _), _ = addresses()
-    CONFIG_DIR.mkdir(exist_ok=True)
-    with configured('pm', f'Region={first}\nSize=128M\n[Store px]\nType=fsdax\nRegion={first}\nSize=400M\n'
+    section = f'Region={first}\nInitLabels=yes\n'
+    with configured('pm', f'{section}Size=128M\n[Store px]\nType=fsdax\n{section}Size=400M\n'
                           'Filesystem=xfs\nTrustedTenants=yes'):
         wait_available('pm')
         wait_available('px')
@@ -241,6 +246,8 @@ def test_adopt_without_labels(system):
 
 def test_adopt_by_uuid(system):
     (first, _), _ = addresses()
+    with configured('pm', f'Region={first}\nInitLabels=yes\nSize=128M'):
+        wait_available('pm')
     made = json.loads(run('ndctl', 'create-namespace', '-r', region(first)['region'], '-m', 'fsdax', '-s', '128M',
                           '-n', 'theirs'))
     with configured('pu', f'Adopt={made["uuid"]}'):
@@ -308,7 +315,7 @@ def test_mounted_by_somebody_else(system):
 def test_mark_with_foreign_content(system):
     """Even what was made for a store is not touched when somebody has put something else on it."""
     (first, _), _ = addresses()
-    with configured('pm', f'Region={first}\nSize=128M'):
+    with configured('pm', f'Region={first}\nInitLabels=yes\nSize=128M'):
         wait_available('pm')
         systemctl('stop', *('pmbrokerd.socket', 'pmbroker-provisioner.socket', 'pmbrokerd.service', PROVISIONER))
         device = file_system_by_ndctl('pmbroker:pm')
@@ -334,7 +341,7 @@ def test_killed_while_it_provisions(system):
     """kill -9 at any moment: the next start finds what is half-made, and nothing is ever doubled."""
     (first, _), _ = addresses()
     for milliseconds in (200, 700, 1300, 2200):
-        with configured('pm', f'Region={first}\nSize=128M'):
+        with configured('pm', f'Region={first}\nInitLabels=yes\nSize=128M'):
             time.sleep(milliseconds / 1000)
             pid = main_pid(PROVISIONER)
             os.kill(pid, signal.SIGKILL)
