@@ -53,6 +53,7 @@ endif
 LIBS_SYSTEMD = $(shell pkg-config --libs libsystemd)
 LIBS_PROTOBUF = $(shell pkg-config --libs libprotobuf-c)
 LIBS_INIH = $(shell pkg-config --libs inih)
+LIBS_NDCTL = $(shell pkg-config --libs libndctl libdaxctl blkid uuid)
 LIBS_SMARTCOLS = $(shell pkg-config --libs smartcols)
 LIBS_CMOCKA = $(shell pkg-config --libs cmocka)
 
@@ -134,7 +135,7 @@ $(JEMALLOC): tools/build-jemalloc.sh
 	$(call say,GEN )tools/build-jemalloc.sh $(BUILD)/jemalloc
 
 $(DAEMON): $(BUILD)/daemon/main.o $(OBJ_DAEMON) $(OBJ_SHARED)
-	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SYSTEMD) $(LIBS_PROTOBUF) $(LIBS_INIH)
+	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SYSTEMD) $(LIBS_PROTOBUF) $(LIBS_INIH) $(LIBS_NDCTL)
 
 $(LIB_REAL): $(OBJ_CLIENT) $(OBJ_SHARED) $(JEMALLOC) client/libpmbroker.sym
 	$(call say,LD  )$(CC) -shared $(LDFLAGS_ALL) -Wl,-soname,libpmbroker.so.$(SOVERSION) \
@@ -168,9 +169,9 @@ $(BUILD)/libunits.a: $(OBJ_DAEMON) $(OBJ_CLIENT) $(OBJ_SHARED) $(filter-out $(BU
 
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libunits.a $(JEMALLOC)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< $(BUILD)/libunits.a $(JEMALLOC) \
-		$(LIBS_CMOCKA) $(LIBS_SYSTEMD) $(LIBS_PROTOBUF) $(LIBS_INIH) $(LIBS_SMARTCOLS) -lm
+		$(LIBS_CMOCKA) $(LIBS_SYSTEMD) $(LIBS_PROTOBUF) $(LIBS_INIH) $(LIBS_NDCTL) $(LIBS_SMARTCOLS) -lm
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -name '*.d' -type f 2>/dev/null)
 
 # ------------------------------------------------------------------------------------------------------------- tests
 

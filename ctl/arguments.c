@@ -20,6 +20,9 @@ enum {
         OPTION_OPERAND = 1, /* getopt's */
         OPTION_NOHEADINGS = 256,
         OPTION_BYTES,
+        OPTION_STORE,
+        OPTION_APPLY,
+        OPTION_FORCE,
 };
 
 static const char short_options[] = "-:S:o:JrqhV0::1::2::3::4::5::6::7::8::9::";
@@ -29,6 +32,9 @@ static const struct option long_options[] = {
         {"output", required_argument, NULL, 'o'},
         {"noheadings", no_argument, NULL, OPTION_NOHEADINGS},
         {"bytes", no_argument, NULL, OPTION_BYTES},
+        {"store", required_argument, NULL, OPTION_STORE},
+        {"apply", no_argument, NULL, OPTION_APPLY},
+        {"force", no_argument, NULL, OPTION_FORCE},
         {"json", no_argument, NULL, 'J'},
         {"raw", no_argument, NULL, 'r'},
         {"quiet", no_argument, NULL, 'q'},
@@ -89,6 +95,15 @@ int arguments_parse(int argc, char *argv[], Arguments *ret, char error[static AR
                         break;
                 case OPTION_BYTES:
                         a.table.bytes = true;
+                        break;
+                case OPTION_STORE:
+                        a.store = optarg;
+                        break;
+                case OPTION_APPLY:
+                        a.apply = true;
+                        break;
+                case OPTION_FORCE:
+                        a.force = true;
                         break;
                 case 'J':
                         a.table.json = true;

@@ -13,6 +13,9 @@
 typedef struct Arguments {
         const char *socket; /* NULL: not given */
         TableOptions table;
+        const char *store; /* NULL: not given */
+        bool apply;
+        bool force;
         bool quiet;
         bool help;
         bool version;

@@ -19,6 +19,8 @@ typedef struct Verb {
         const char *name;
         const char *operands;
         size_t operands_min, operands_max;
+        const char *options; /* help of its own ones, NULL: none */
+        bool takes_apply, takes_force;
         const TableColumn *columns; /* NULL: -o means nothing here */
         bool all_columns;           /* the optional ones, too */
         const char *summary;
@@ -113,6 +115,52 @@ static const Verb verbs[] = {
                 .examples = "  pmbrokerctl revoke 3f9c2b7a10d4e586\n",
                 .run = verb_revoke,
         },
+        {
+                .name = "regions",
+                .operands = "",
+                .columns = region_columns,
+                .summary = "persistent memory, and what is on it",
+                .details = "Each region, and behind it its namespaces. ADDRESS is what Region= and, of a "
+                           "region "
+                           "without\n"
+                           "labels, Adopt= take; UUID is what Adopt= takes otherwise.",
+                .examples = "  pmbrokerctl regions\n"
+                            "  pmbrokerctl regions --json | jq '.regions[] | select(.namespace == null)'\n",
+                .run = verb_regions,
+        },
+        {
+                .name = "provision",
+                .operands = "",
+                .summary = "what a store on persistent memory needs, or make it",
+                .details = "Each step for each store of Type=fsdax: what exists, what would be done, and "
+                           "what is "
+                           "refused\n"
+                           "and why. With --apply it is done; a second time there is nothing left to do.",
+                .options = "      --store STORE        this store only\n"
+                           "      --apply              do it\n",
+                .takes_apply = true,
+                .examples = "  pmbrokerctl provision\n"
+                            "  pmbrokerctl provision --store pmem0 --apply\n",
+                .run = verb_provision,
+        },
+        {
+                .name = "deprovision",
+                .operands = "STORE",
+                .operands_min = 1,
+                .operands_max = 1,
+                .summary = "take a store on persistent memory down again",
+                .details =
+                        "Its file system and, if the store made it, its namespace are removed, after being "
+                        "overwritten\n"
+                        "with Scrub=release. Refused while the store holds pools, unless --force revokes "
+                        "them. The "
+                        "next\n"
+                        "start makes the store again if it is still in the configuration.",
+                .options = "      --force              revoke its pools\n",
+                .takes_force = true,
+                .examples = "  pmbrokerctl deprovision pmem0\n",
+                .run = verb_deprovision,
+        },
 };
 
 static const char options_help[] =
@@ -136,7 +184,7 @@ static void print_help(void)
                      "Look at pmbrokerd's pools, stores and tenants, resize a pool, take one away.\n\n"
                      "Verbs:\n");
         for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
-                (void)printf("  %-7s %-21s  %s\n", verbs[i].name, verbs[i].operands, verbs[i].summary);
+                (void)printf("  %-11s %-17s  %s\n", verbs[i].name, verbs[i].operands, verbs[i].summary);
         (void)printf("\n%s\n"
                      "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no daemon, 4 no such pool "
                      "or several.\n"
@@ -161,6 +209,8 @@ static void print_verb_help(const Verb *verb)
                 *verb->operands ? " " : "", verb->operands, verb->name, verb->summary, verb->details);
         if (verb->columns)
                 print_columns(verb);
+        if (verb->options)
+                (void)printf("\nOptions of %s:\n%s", verb->name, verb->options);
         (void)printf("\nExamples:\n%s\n%s", verb->examples, options_help);
 }
 
@@ -198,6 +248,15 @@ static int check_operands(const Verb *verb, const Arguments *arguments)
         }
         if (arguments->table.output && !verb->columns) {
                 message_error("%s has no columns: --output means nothing here", verb->name);
+                return EXIT_USAGE;
+        }
+        if ((arguments->apply || arguments->store) && !verb->takes_apply) {
+                message_error(
+                        "%s means nothing to %s", arguments->apply ? "--apply" : "--store", verb->name);
+                return EXIT_USAGE;
+        }
+        if (arguments->force && !verb->takes_force) {
+                message_error("--force means nothing to %s", verb->name);
                 return EXIT_USAGE;
         }
         return EXIT_DONE;

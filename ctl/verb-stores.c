@@ -21,6 +21,9 @@ enum {
         COLUMN_PAGE,
         COLUMN_ENFORCED,
         COLUMN_KEEPS,
+        COLUMN_DAX,
+        COLUMN_QUOTA,
+        COLUMN_SEAL,
         COLUMN_REASON,
 };
 
@@ -35,6 +38,12 @@ const TableColumn store_columns[] = {
         [COLUMN_PAGE] = {"PAGE", 0, TABLE_SIZE, TABLE_RIGHT, "page size of its memory"},
         [COLUMN_ENFORCED] = {"ENFORCED", 0, TABLE_TEXT, 0, "what holds the limits: kernel or audit"},
         [COLUMN_KEEPS] = {"KEEPS", 0, TABLE_BOOL, 0, "whether pools outlive a restart of the provisioner"},
+        [COLUMN_DAX] = {"DAX", 0, TABLE_BOOL, TABLE_OPTIONAL,
+                "fsdax: whether the device's memory itself is mapped"},
+        [COLUMN_QUOTA] = {"QUOTA", 0, TABLE_BOOL, TABLE_OPTIONAL,
+                "fsdax: whether the kernel refuses what is over a limit"},
+        [COLUMN_SEAL] = {"SEAL", 0, TABLE_BOOL, TABLE_OPTIONAL,
+                "fsdax: whether a client can only map its file"},
         [COLUMN_REASON] = {"REASON", 0.2, TABLE_TEXT, TABLE_TRUNC, "why it is not available"},
         {0},
 };
@@ -52,6 +61,12 @@ static const char *kind_to_string(Pmbroker__V1__StoreKind kind)
         return (unsigned)kind < ELEMENTSOF(names) ? names[kind] : "unknown";
 }
 
+static void set_tested(Table *t, unsigned column, Pmbroker__V1__Tested tested)
+{
+        if (tested != PMBROKER__V1__TESTED__NOT_TESTED)
+                table_set_number(t, column, tested == PMBROKER__V1__TESTED__HOLDS);
+}
+
 static int add_store(Table *t, const Pmbroker__V1__StoreRow *row)
 {
         if (table_add_row(t) < 0)
@@ -67,6 +82,9 @@ static int add_store(Table *t, const Pmbroker__V1__StoreRow *row)
                 table_set_number(t, COLUMN_PAGE, row->page_size);
         table_set_text(t, COLUMN_ENFORCED, row->enforced_by);
         table_set_number(t, COLUMN_KEEPS, row->keeps_pools);
+        set_tested(t, COLUMN_DAX, row->dax);
+        set_tested(t, COLUMN_QUOTA, row->quota);
+        set_tested(t, COLUMN_SEAL, row->seal);
         table_set_text(t, COLUMN_REASON, row->reason);
         return EXIT_DONE;
 }

@@ -13,7 +13,11 @@ int verb_stores(const Arguments *arguments);
 int verb_tenants(const Arguments *arguments);
 int verb_resize(const Arguments *arguments);
 int verb_revoke(const Arguments *arguments);
+int verb_regions(const Arguments *arguments);
+int verb_provision(const Arguments *arguments);
+int verb_deprovision(const Arguments *arguments);
 
 /* For --help; those of list and show are in pool-table.h. */
 extern const TableColumn store_columns[];
 extern const TableColumn tenant_columns[];
+extern const TableColumn region_columns[];

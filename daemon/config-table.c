@@ -14,6 +14,7 @@
 static const char *const store_type_names[] = {
         [JOB_STORE_TMPFS] = "tmpfs",
         [JOB_STORE_DIR] = "dir",
+        [JOB_STORE_FSDAX] = "fsdax",
 };
 static const char *const huge_names[] = {
         [HUGE_NEVER] = "never",
@@ -22,6 +23,21 @@ static const char *const huge_names[] = {
         [HUGE_ADVISE] = "advise",
 };
 static const char *const allocate_names[] = {"touch", "create"};
+static const char *const filesystem_names[] = {
+        [FSDAX_EXT4] = "ext4",
+        [FSDAX_XFS] = "xfs",
+};
+static const char *const scrub_names[] = {
+        [SCRUB_NEVER] = "never",
+        [SCRUB_RELEASE] = "release",
+};
+static const char *const provision_names[] = {"auto", "manual"};
+
+const char *store_type_to_string(unsigned type)
+{
+        assert(type < ELEMENTSOF(store_type_names) && store_type_names[type]);
+        return store_type_names[type];
+}
 
 const char *section_kind_to_string(SectionKind kind)
 {
@@ -75,9 +91,9 @@ const Setting config_table[] = {
                 .help = "Serve those whom no tenant matches as the tenant \"default\"."},
 
         {SECTION_STORE, "Type", &config_type_store_type, STORE(type), "tmpfs", NAMES(store_type_names),
-                .help = "tmpfs: ordinary memory. dir: files in a directory, for development."},
+                .help = "tmpfs: ordinary memory. fsdax: an NVDIMM. dir: files in a directory, for development."},
         {SECTION_STORE, "Size", &config_type_store_size, STORE(size), "25%", JOB_UNIT, POOL_BYTES_MAX,
-                .help = "Bytes, or percent of the memory (tmpfs) or of the free space (dir)."},
+                .help = "Bytes, or percent of the memory (tmpfs) or of the free space (dir; fsdax: 100% if not set)."},
         {SECTION_STORE, "Path", &config_type_path, STORE(path), NULL,
                 .store_type = JOB_STORE_DIR,
                 .help = "dir only: the directory."},
@@ -87,6 +103,30 @@ const Setting config_table[] = {
         {SECTION_STORE, "Allocate", &config_type_enum, STORE(allocate), "touch", NAMES(allocate_names),
                 .store_type = JOB_STORE_TMPFS,
                 .help = "tmpfs only: take a pool's memory when it is touched, or all of it at create."},
+        {SECTION_STORE, "Region", &config_type_region, STORE(region), NULL,
+                .store_type = JOB_STORE_FSDAX,
+                .help = "fsdax only: the region to make a namespace in, by name or physical address."},
+        {SECTION_STORE, "Adopt", &config_type_adopt, STORE(adopt), NULL,
+                .store_type = JOB_STORE_FSDAX,
+                .help = "fsdax only: use an existing namespace instead: its uuid, or a label-less region's address."},
+        {SECTION_STORE, "Filesystem", &config_type_enum, STORE(filesystem), "ext4", NAMES(filesystem_names),
+                .store_type = JOB_STORE_FSDAX,
+                .help = "fsdax only: ext4, or xfs, which holds limits less well."},
+        {SECTION_STORE, "TrustedTenants", &config_type_switch, STORE(trusted_tenants), "no",
+                .store_type = JOB_STORE_FSDAX,
+                .help = "fsdax only: no process that gets a pool tries to break out of it. xfs needs this."},
+        {SECTION_STORE, "Scrub", &config_type_enum, STORE(scrub), "never", NAMES(scrub_names),
+                .store_type = JOB_STORE_FSDAX,
+                .help = "fsdax only: whether what was released is overwritten before it is used again."},
+        {SECTION_STORE, "RequireDax", &config_type_switch, STORE(require_dax), "yes",
+                .store_type = JOB_STORE_FSDAX,
+                .help = "fsdax only: do not serve a store whose memory is not mapped in pages of 2M."},
+        {SECTION_STORE, "InitLabels", &config_type_switch, STORE(init_labels), "no",
+                .store_type = JOB_STORE_FSDAX,
+                .help = "fsdax only: give the region's NVDIMMs labels if they have none and nothing is on them."},
+        {SECTION_STORE, "Provision", &config_type_enum, STORE(provision), "auto", NAMES(provision_names),
+                .store_type = JOB_STORE_FSDAX,
+                .help = "fsdax only: make what is missing at start, or only by pmbrokerctl provision --apply."},
 
         {SECTION_TENANT, "User", &config_type_user_list, TENANT(users), NULL,
                 .help = "Users that are this tenant."},

@@ -60,6 +60,14 @@ typedef struct StoreSettings {
         char *path;
         unsigned huge;     /* HugePages */
         unsigned allocate; /* 0: touch, 1: create */
+        char *region;
+        char *adopt;
+        unsigned filesystem; /* FsdaxFilesystem */
+        unsigned scrub;      /* ScrubWhen */
+        unsigned provision;  /* 0: auto, 1: manual */
+        bool require_dax;
+        bool init_labels;
+        bool trusted_tenants;
 } StoreSettings;
 
 typedef struct TenantSettings {
@@ -100,8 +108,11 @@ typedef struct SettingType {
 /* config-types.c */
 extern const SettingType config_type_number, config_type_time, config_type_switch, config_type_text,
         config_type_enum, config_type_store_type, config_type_store_size, config_type_size_limit,
-        config_type_quota, config_type_path, config_type_user_list, config_type_group_list,
-        config_type_unit_list, config_type_slice_list, config_type_store_list;
+        config_type_quota, config_type_path, config_type_region, config_type_adopt, config_type_user_list,
+        config_type_group_list, config_type_unit_list, config_type_slice_list, config_type_store_list;
+
+/* "tmpfs" and so on, as in Type=. */
+const char *store_type_to_string(unsigned type);
 
 /* A name or number of a group: 0, -EINVAL with the reason, -ENOMEM. */
 int config_lookup_group(const char *text, uint32_t *ret, SettingContext *context);
@@ -119,7 +130,7 @@ struct Setting {
         const char *help;    /* one line */
 };
 
-#define CONFIG_TABLE_MAX 32
+#define CONFIG_TABLE_MAX 40
 
 extern const Setting config_table[];
 extern const size_t config_table_size; /* at most CONFIG_TABLE_MAX */

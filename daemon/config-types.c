@@ -188,7 +188,7 @@ const SettingType config_type_enum = {parse_enum, print_enum};
 static int parse_store_type(
         const Setting *setting, const char *value, SectionSettings *settings, SettingContext *context)
 {
-        if (strcmp(value, "fsdax") == 0 || strcmp(value, "kmem") == 0)
+        if (strcmp(value, "kmem") == 0)
                 return refuse(context, "stores of type %s are not built into this version", value);
         return parse_enum(setting, value, settings, context);
 }
@@ -395,6 +395,88 @@ static int parse_path(
 }
 
 const SettingType config_type_path = {parse_path, print_text};
+
+/* -------------------------------------------------------------------------------- regions and namespaces */
+
+/* "0x140000000", as `pmbrokerctl regions` prints it, in one way of writing. */
+static int parse_address(const char *value, char text[static 24])
+{
+        uint64_t address;
+
+        if (value[0] != '0' || value[1] != 'x' || parse_hex64(value + 2, &address) < 0)
+                return -EINVAL;
+        (void)snprintf(text, 24, "0x%" PRIx64, address);
+        return 0;
+}
+
+static int set_text(
+        const Setting *setting, const char *text, SectionSettings *settings, SettingContext *context)
+{
+        char **target = target_of(setting, settings);
+
+        *target = NULL;
+        if (text[0] == '\0')
+                return 0;
+        *target = config_strdup(context->memory, text);
+        return *target ? 0 : -ENOMEM;
+}
+
+static int parse_region(
+        const Setting *setting, const char *value, SectionSettings *settings, SettingContext *context)
+{
+        char text[24];
+        uint32_t number;
+
+        if (strncmp(value, "region", 6) == 0 && parse_u32(value + 6, &number) >= 0)
+                (void)snprintf(text, sizeof(text), "region%" PRIu32, number);
+        else if (value[0] == '\0')
+                text[0] = '\0';
+        else if (parse_address(value, text) < 0)
+                return refuse(context,
+                        "\"%s\" is neither a region such as region0 nor a physical address such as "
+                        "0x140000000",
+                        value);
+        return set_text(setting, text, settings, context);
+}
+
+const SettingType config_type_region = {parse_region, print_text};
+
+static bool is_uuid(const char *s)
+{
+        size_t i = 0;
+
+        for (; s[i]; i++)
+                if (i == 8 || i == 13 || i == 18 || i == 23 ? s[i] != '-'
+                                                            : !strchr("0123456789abcdefABCDEF", s[i]))
+                        return false;
+        return i == 36;
+}
+
+static int parse_adopt(
+        const Setting *setting, const char *value, SectionSettings *settings, SettingContext *context)
+{
+        char text[40];
+
+        if (is_uuid(value)) {
+                for (size_t i = 0; i <= 36; i++)
+                        text[i] =
+                                (char)(value[i] >= 'A' && value[i] <= 'F' ? value[i] - 'A' + 'a' : value[i]);
+        } else if (strstr(value, "pmem") || strncmp(value, "/dev/", 5) == 0)
+                return refuse(context,
+                        "\"%s\" may be another device after the next boot: say the namespace's uuid or, "
+                        "without "
+                        "labels, the region's address, as pmbrokerctl regions prints them",
+                        value);
+        else if (value[0] == '\0')
+                text[0] = '\0';
+        else if (parse_address(value, text) < 0)
+                return refuse(context,
+                        "\"%s\" is neither the uuid of a namespace nor the physical address of a region",
+                        value);
+        return set_text(setting, text, settings, context);
+}
+
+const SettingType config_type_adopt = {parse_adopt, print_text};
 
 /* ------------------------------------------------------------------------------------------------- lists */
 

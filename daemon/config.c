@@ -115,6 +115,40 @@ static bool is_below(const char *path, const char *directory)
         return strncmp(path, directory, n) == 0 && path[n] == '/';
 }
 
+static void check_fsdax(const LoadedConfig *loaded, Section *s, ConfigErrors *errors)
+{
+        StoreSettings *store = &s->settings.store;
+        const char *key;
+        Where where;
+
+        /* The default is for memory that others need too; here nobody does. */
+        if (where_set(s, offsetof(SectionSettings, store.size), &key).line == 0)
+                store->percent = 100;
+        if (!store->region && !store->adopt)
+                config_report(errors, s->where, s, NULL, "Type=fsdax needs a Region= or an Adopt=");
+        where = where_set(s, offsetof(SectionSettings, store.adopt), &key);
+        if (store->region && store->adopt)
+                config_report(
+                        errors, where, s, key, "what is adopted is in a region already: not with Region=");
+        if (store->filesystem == FSDAX_XFS && !store->trusted_tenants) {
+                where = where_set(s, offsetof(SectionSettings, store.filesystem), &key);
+                config_report(errors, where, s, key,
+                        "xfs cannot seal files: a client could break out of its pool; if none would, say "
+                        "TrustedTenants=yes");
+        }
+        list_for_each (link, &loaded->sections) {
+                const Section *other = list_entry(link, Section, section_link);
+
+                if (other == s)
+                        break;
+                if (store->adopt && other->kind == SECTION_STORE && other->settings.store.adopt &&
+                        strcmp(store->adopt, other->settings.store.adopt) == 0) {
+                        where = where_set(s, offsetof(SectionSettings, store.adopt), &key);
+                        config_report(errors, where, s, key, "store %s adopts the same", other->name);
+                }
+        }
+}
+
 static void check_store(LoadedConfig *loaded, Section *s, ConfigErrors *errors)
 {
         const StoreSettings *store = &s->settings.store;
@@ -125,7 +159,9 @@ static void check_store(LoadedConfig *loaded, Section *s, ConfigErrors *errors)
                 if (s->set[i].line > 0 && !applies(s, &config_table[i]))
                         config_report(errors, s->set[i], s, config_table[i].key,
                                 "the setting is only for Type=%s",
-                                config_table[i].store_type == JOB_STORE_DIR ? "dir" : "tmpfs");
+                                store_type_to_string(config_table[i].store_type));
+        if (store->type == JOB_STORE_FSDAX)
+                check_fsdax(loaded, s, errors);
         if (store->type != JOB_STORE_DIR)
                 return;
         if (!store->path) {
@@ -210,7 +246,16 @@ static void build_store(const Section *s, StoreConfig *ret)
                 .path = store->path,
                 .huge = (HugePages)store->huge,
                 .allocate = store->allocate == 1,
+                .filesystem = (FsdaxFilesystem)store->filesystem,
+                .scrub = (ScrubWhen)store->scrub,
+                .require_dax = store->require_dax,
+                .init_labels = store->init_labels,
+                .manual = store->provision == 1,
+                .trusted_tenants = store->trusted_tenants,
         };
+        /* Checked when they were parsed: they fit. */
+        (void)snprintf(ret->region, sizeof(ret->region), "%s", store->region ? store->region : "");
+        (void)snprintf(ret->adopt, sizeof(ret->adopt), "%s", store->adopt ? store->adopt : "");
         memcpy(ret->name, s->name, sizeof(ret->name));
 }
 

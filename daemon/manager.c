@@ -144,14 +144,21 @@ static void on_disconnected(void *userdata)
         (void)sd_notify(0, "STATUS=Waiting for the provisioner");
 }
 
-static void on_job_event(const JobReply *event, void *userdata)
+static void on_job_event(const JobReply *event, const void *tail, void *userdata)
 {
         Manager *m = userdata;
+        JobStore store;
         Pool *pool;
 
         switch (event->kind) {
         case JOB_EVENT_STORES:
                 start_recovery(m);
+                break;
+        case JOB_EVENT_REASON:
+                memcpy(&store, tail, sizeof(store));
+                store.name[sizeof(store.name) - 1] = '\0';
+                store.reason[sizeof(store.reason) - 1] = '\0';
+                broker_set_unavailable(m->server->broker, store.name, store.reason);
                 break;
         case JOB_EVENT_AUDIT:
                 pool = broker_find_pool(m->server->broker, event->pool);

@@ -324,6 +324,13 @@ static StoreKind kind_of(uint32_t kind)
         }
 }
 
+static StoreTested tested(uint32_t flags, uint32_t flag)
+{
+        return !(flags & JOB_STORE_TESTED) ? STORE_NOT_TESTED
+               : flags & flag              ? STORE_HOLDS
+                                           : STORE_DOES_NOT_HOLD;
+}
+
 static void on_stores(const JobReply *reply, const void *tail, int *fd, void *userdata)
 {
         Recovery *rec = userdata;
@@ -347,6 +354,9 @@ static void on_stores(const JobReply *reply, const void *tail, int *fd, void *us
                         .audited = store.flags & JOB_STORE_AUDITED,
                         .capacity = store.capacity,
                         .page_size = store.page_size,
+                        .dax = tested(store.flags, JOB_STORE_DAX),
+                        .quota = tested(store.flags, JOB_STORE_QUOTA),
+                        .seal = tested(store.flags, JOB_STORE_SEAL),
                         .index = store.index,
                 };
                 memcpy(info->name, store.name, sizeof(info->name));

@@ -37,6 +37,7 @@ static const struct {
         [RESULT_SESSION_LIMIT] = {"session-limit", EUSERS},
         [RESULT_UNITS_INVALID] = {"units-invalid", EINVAL},
         [RESULT_FAILED] = {"failed", EIO},
+        [RESULT_STORE_BUSY] = {"store-busy", EBUSY},
 };
 
 const char *result_to_string(Result code)
@@ -135,6 +136,13 @@ char *refusal_to_sentence(const Refusal *r, char buf[static REFUSAL_SENTENCE_MAX
                 break;
         case RESULT_FAILED:
                 SAY("%s (the daemon's journal says more)", strerror(r->errno_value));
+                break;
+        case RESULT_STORE_BUSY:
+                if (r->used > 0)
+                        SAY("store %s holds %" PRIu64 " pool%s", r->subject, r->used,
+                                r->used == 1 ? "" : "s");
+                else
+                        SAY("store %s is being prepared", r->subject);
                 break;
         case _RESULT_MAX:
         default:

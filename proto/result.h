@@ -34,6 +34,7 @@ typedef enum Result {
         RESULT_SESSION_LIMIT = 20,
         RESULT_UNITS_INVALID = 21,
         RESULT_FAILED = 22,
+        RESULT_STORE_BUSY = 23,
         _RESULT_MAX,
 } Result;
 

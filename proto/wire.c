@@ -43,6 +43,7 @@ SAME(REQUEST_CONFLICT);
 SAME(SESSION_LIMIT);
 SAME(UNITS_INVALID);
 SAME(FAILED);
+SAME(STORE_BUSY);
 
 /* ----------------------------------------------------------------------------------------- send, receive */
 

@@ -10,7 +10,8 @@
 set -eu
 
 build="gcc make pkg-config libc6-dev dpkg-dev ca-certificates
-       libsystemd-dev libprotobuf-c-dev protobuf-c-compiler libinih-dev libsmartcols-dev uthash-dev"
+       libsystemd-dev libprotobuf-c-dev protobuf-c-compiler libinih-dev libsmartcols-dev uthash-dev
+       libndctl-dev libdaxctl-dev libblkid-dev uuid-dev"
 check="clang clang-format libcmocka-dev libmemkind-dev protobuf-compiler
        python3 python3-pytest python3-protobuf procps"
 vm="mmdebstrap qemu-system-x86 squashfs-tools"

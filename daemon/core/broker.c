@@ -168,6 +168,14 @@ void broker_stores_lost(Broker *broker)
                 store_set_unavailable(store_from_link(it), "the provisioner is away");
 }
 
+void broker_set_unavailable(Broker *broker, const char *name, const char *reason)
+{
+        Store *store = broker_find_store(broker, name);
+
+        if (store && !broker->stores_lost)
+                store_set_unavailable(store, reason);
+}
+
 const List *broker_stores(const Broker *broker)
 {
         return &broker->stores;

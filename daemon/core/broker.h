@@ -62,6 +62,8 @@ int broker_set_stores(Broker *broker, const StoreInfo *stores, size_t n);
 /* The provisioner is away: every store is unavailable until the next broker_set_stores(); creates are
  * refused with RESULT_RETRY. */
 void broker_stores_lost(Broker *broker);
+/* One store is not available for now, or still not but for another reason. */
+void broker_set_unavailable(Broker *broker, const char *store, const char *reason);
 
 const List *broker_stores(const Broker *broker);  /* Store.store_link */
 const List *broker_tenants(const Broker *broker); /* see broker_tenant_from_link(), configuration order */

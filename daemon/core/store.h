@@ -24,6 +24,12 @@ typedef enum StoreKind {
 
 const char *store_kind_to_string(StoreKind kind);
 
+typedef enum StoreTested {
+        STORE_NOT_TESTED,
+        STORE_HOLDS,
+        STORE_DOES_NOT_HOLD,
+} StoreTested;
+
 /* What the edge knows of a store, handed in by broker_set_stores(). */
 typedef struct StoreInfo {
         char name[RESULT_SUBJECT_MAX];
@@ -33,8 +39,11 @@ typedef struct StoreInfo {
         bool audited;
         uint64_t capacity; /* bytes */
         uint32_t page_size;
+        StoreTested dax; /* what the provisioner has tried out */
+        StoreTested quota;
+        StoreTested seal;
         uint32_t index; /* the provisioner's number for it */
-        char reason[96];
+        char reason[160];
 } StoreInfo;
 
 /* StoreInfo.index of a store that the provisioner does not serve any more: its old number may be

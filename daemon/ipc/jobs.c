@@ -265,6 +265,14 @@ static size_t tail_size_of(const JobReply *reply)
                 return reply->n <= JOB_POOLS_MAX ? reply->n * sizeof(JobPool) : SIZE_MAX;
         case JOB_USAGE:
                 return reply->n <= JOB_USAGE_MAX ? reply->n * sizeof(JobUsage) : SIZE_MAX;
+        case JOB_REGIONS:
+                return reply->n <= JOB_REGIONS_MAX ? reply->n * sizeof(JobRegion) : SIZE_MAX;
+        case JOB_PLAN:
+        case JOB_APPLY:
+        case JOB_DEPROVISION:
+                return reply->n <= JOB_STEPS_MAX ? reply->n * sizeof(JobStep) : SIZE_MAX;
+        case JOB_EVENT_REASON:
+                return reply->n == 1 ? sizeof(JobStore) : SIZE_MAX;
         default:
                 return reply->n == 0 ? 0 : SIZE_MAX;
         }
@@ -294,7 +302,7 @@ static int receive(Jobs *jobs)
         jobs->announced = false;
         jobs->retry_usec = RETRY_MIN_USEC;
         if (reply.serial == 0) {
-                jobs->hooks.event(&reply, jobs->hooks.userdata);
+                jobs->hooks.event(&reply, jobs->buffer + sizeof(reply), jobs->hooks.userdata);
                 return 0;
         }
         HASH_FIND(hh, jobs->under_way, &reply.serial, sizeof(reply.serial), job);

@@ -23,7 +23,7 @@ typedef void (*JobCallback)(const JobReply *reply, const void *tail, int *fd, vo
 typedef struct JobsHooks {
         void (*connected)(void *userdata);
         void (*disconnected)(void *userdata); /* after the callbacks of what was under way */
-        void (*event)(const JobReply *event, void *userdata);
+        void (*event)(const JobReply *event, const void *tail, void *userdata);
         void *userdata;
 } JobsHooks;
 

@@ -18,6 +18,9 @@ _Static_assert(PMBROKER__V1__STORE_KIND__KIND_DIR == (int)STORE_DIR, "kinds");
 _Static_assert(PMBROKER__V1__STORE_KIND__KIND_FSDAX == (int)STORE_FSDAX, "kinds");
 _Static_assert(PMBROKER__V1__STORE_KIND__KIND_KMEM == (int)STORE_KMEM, "kinds");
 
+_Static_assert(PMBROKER__V1__TESTED__HOLDS == (int)STORE_HOLDS, "tested");
+_Static_assert(PMBROKER__V1__TESTED__DOES_NOT_HOLD == (int)STORE_DOES_NOT_HOLD, "tested");
+
 void service_list_stores(Call *call, const Pmbroker__V1__ClientPacket *packet)
 {
         Pmbroker__V1__ServerPacket answer = PMBROKER__V1__SERVER_PACKET__INIT;
@@ -42,6 +45,9 @@ void service_list_stores(Call *call, const Pmbroker__V1__ClientPacket *packet)
                 row->page_size = store->info.page_size;
                 row->enforced_by = (char *)(uintptr_t)(store->info.audited ? "audit" : "kernel");
                 row->keeps_pools = store->info.keeps_pools;
+                row->dax = (Pmbroker__V1__Tested)store->info.dax;
+                row->quota = (Pmbroker__V1__Tested)store->info.quota;
+                row->seal = (Pmbroker__V1__Tested)store->info.seal;
                 row->reason = (char *)(uintptr_t)store->info.reason;
                 pointers[list.n_rows++] = row;
         }

@@ -57,6 +57,9 @@ static const struct {
         {PMBROKER__V1__CLIENT_PACKET__BODY_LIST_TENANTS, ROLE_ADMIN, 0, service_list_tenants},
         {PMBROKER__V1__CLIENT_PACKET__BODY_GET_STATUS, ROLE_OWNER, 0, service_get_status},
         {PMBROKER__V1__CLIENT_PACKET__BODY_REVOKE_POOL, ROLE_ADMIN, CHANGES | POOLS, service_revoke_pool},
+        {PMBROKER__V1__CLIENT_PACKET__BODY_LIST_REGIONS, ROLE_ADMIN, 0, service_list_regions},
+        {PMBROKER__V1__CLIENT_PACKET__BODY_PROVISION, ROLE_ADMIN, CHANGES, service_provision},
+        {PMBROKER__V1__CLIENT_PACKET__BODY_DEPROVISION, ROLE_ADMIN, CHANGES | POOLS, service_deprovision},
 };
 
 void service_dispatch(Call *call, const Pmbroker__V1__ClientPacket *packet)

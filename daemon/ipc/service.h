@@ -18,6 +18,10 @@ void service_give_back(Call *call, const Pmbroker__V1__ClientPacket *packet);
 void service_revoke_pool(Call *call, const Pmbroker__V1__ClientPacket *packet);
 void service_resume_pools(Call *call, const Pmbroker__V1__ClientPacket *packet);
 
+void service_list_regions(Call *call, const Pmbroker__V1__ClientPacket *packet);
+void service_provision(Call *call, const Pmbroker__V1__ClientPacket *packet);
+void service_deprovision(Call *call, const Pmbroker__V1__ClientPacket *packet);
+
 void service_get_pool(Call *call, const Pmbroker__V1__ClientPacket *packet);
 void service_list_pools(Call *call, const Pmbroker__V1__ClientPacket *packet);
 void service_list_stores(Call *call, const Pmbroker__V1__ClientPacket *packet);

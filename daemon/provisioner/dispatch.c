@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "provisioner/dispatch.h"
+#include "provisioner/prepare.h"
 #include "provisioner/verbs.h"
 
 #define JOB_BYTES_MAX (UINT64_C(1) << 46)
@@ -104,6 +105,42 @@ static int job_create(Dispatch *d, StoreEntry *store, JobConnection *connection,
         return 0;
 }
 
+static int job_deprovision(
+        StoreEntry *store, Preparer *preparer, JobConnection *connection, const JobRequest *request)
+{
+        if (store->pools.n == 0 || request->length > 0)
+                return preparer_start(preparer, store, PREPARE_DEPROVISION, connection, request);
+        JobReply reply = {
+                .kind = request->kind,
+                .serial = request->serial,
+                .store = request->store,
+                .bytes = store->pools.n,
+                .error = -EBUSY,
+        };
+        job_reply(connection, &reply, NULL, 0, -EBADF);
+        return 0;
+}
+
+/* `store`: NULL for JOB_REGIONS. */
+static int job_prepare(Dispatch *d, StoreEntry *store, JobConnection *connection, const JobRequest *request)
+{
+        Preparer *preparer = d->list->context.preparer;
+
+        if (!preparer)
+                return -EPERM;
+        if (!store)
+                return preparer_start(preparer, NULL, PREPARE_REGIONS, connection, request);
+        if (store->config.kind != JOB_STORE_FSDAX)
+                return -EOPNOTSUPP;
+        switch (request->kind) {
+        case JOB_PLAN:
+                return preparer_start(preparer, store, PREPARE_PLAN, connection, request);
+        case JOB_APPLY:
+                return preparer_start(preparer, store, PREPARE_APPLY, connection, request);
+        }
+        return job_deprovision(store, preparer, connection, request);
+}
+
 static bool size_is_valid(uint64_t bytes)
 {
         return bytes > 0 && bytes <= JOB_BYTES_MAX && bytes % JOB_UNIT == 0;
@@ -130,6 +167,8 @@ static int dispatch(Dispatch *d, JobConnection *connection, const JobRequest *re
                 job_stores(d, connection, request);
                 return 0;
         }
+        if (request->kind == JOB_REGIONS)
+                return job_prepare(d, NULL, connection, request);
 
         StoreEntry *store = store_list_get(d->list, request->store);
         if (!store || !numbers_are_valid(request))
@@ -143,12 +182,20 @@ static int dispatch(Dispatch *d, JobConnection *connection, const JobRequest *re
                 return 0;
         case JOB_CREATE:
                 return job_create(d, store, connection, request, tail);
+        case JOB_PLAN:
+        case JOB_APPLY:
+        case JOB_DEPROVISION:
+                return job_prepare(d, store, connection, request);
         }
 
         PoolFile *pool = pool_table_find(&store->pools, request->pool);
         if (!pool || pool->erasing) {
                 if (request->kind != JOB_RELEASE)
                         return -ENOENT;
+                /* It may be there, once the store is mounted again. */
+                if (!pool && store->config.kind == JOB_STORE_FSDAX && !store->available &&
+                        !store->deprovisioned)
+                        return -EAGAIN;
                 answer(connection, request, 0, NULL, 0, 0);
                 return 0;
         }

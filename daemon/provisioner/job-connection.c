@@ -149,9 +149,9 @@ void job_reply(JobConnection *connection, JobReply *reply, const void *tail, siz
         connection_watch(connection);
 }
 
-void job_event(JobConnection *connection, const JobReply *event)
+void job_event(JobConnection *connection, const JobReply *event, const void *tail, size_t tail_size)
 {
-        connection_send(connection, event, NULL, 0, -EBADF);
+        connection_send(connection, event, tail, tail_size, -EBADF);
 }
 
 /* ------------------------------------------------------------------------------------------------ jobs */
@@ -166,6 +166,10 @@ static bool tail_of(uint32_t kind, uint32_t *ret_max, size_t *ret_size)
         case JOB_POOLS:
         case JOB_GROW:
         case JOB_RELEASE:
+        case JOB_REGIONS:
+        case JOB_PLAN:
+        case JOB_APPLY:
+        case JOB_DEPROVISION:
                 return true;
         case JOB_CREATE:
                 *ret_max = JOB_RECORD_MAX;

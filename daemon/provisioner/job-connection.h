@@ -48,4 +48,4 @@ JobConnection *job_connection_from_link(List *link);
 /* Answer a job: version is filled in. `fd` (-EBADF: none) is taken over. */
 void job_reply(JobConnection *connection, JobReply *reply, const void *tail, size_t tail_size, int fd);
 /* Something that was not asked for. */
-void job_event(JobConnection *connection, const JobReply *event);
+void job_event(JobConnection *connection, const JobReply *event, const void *tail, size_t tail_size);

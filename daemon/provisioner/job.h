@@ -23,16 +23,19 @@
 
 #include <stdint.h>
 
-#define JOB_VERSION 1
+#define JOB_VERSION 2
 
-#define JOB_RECORD_MAX 512 /* bytes */
-#define JOB_STORES_MAX 64  /* stores of a configuration */
-#define JOB_POOLS_MAX  32  /* pools in one JOB_POOLS reply */
-#define JOB_USAGE_MAX  256 /* pools in one JOB_USAGE */
-#define JOB_RANGES_MAX 128 /* unit ranges in one JOB_SHRINK */
-#define JOB_NAME_MAX   33  /* name of a store, with NUL */
-#define JOB_REASON_MAX 96
-#define JOB_PACKET_MAX 32768 /* bytes of any packet, both ways */
+#define JOB_RECORD_MAX  512 /* bytes */
+#define JOB_STORES_MAX  64  /* stores of a configuration */
+#define JOB_POOLS_MAX   32  /* pools in one JOB_POOLS reply */
+#define JOB_USAGE_MAX   256 /* pools in one JOB_USAGE */
+#define JOB_RANGES_MAX  128 /* unit ranges in one JOB_SHRINK */
+#define JOB_NAME_MAX    33  /* name of a store, with NUL */
+#define JOB_REASON_MAX  160
+#define JOB_STEPS_MAX   16    /* of a plan */
+#define JOB_TEXT_MAX    400   /* of a step */
+#define JOB_REGIONS_MAX 32    /* rows in one JOB_REGIONS reply */
+#define JOB_PACKET_MAX  32768 /* bytes of any packet, both ways */
 
 #define JOB_UNIT (UINT64_C(2) << 20) /* bytes: every size and length is a multiple */
 
@@ -60,12 +63,24 @@ typedef enum JobKind {
         JOB_RELEASE = 6,
         /* Tail: uint64_t ids[n] of `store`. Reply: JobUsage[n] of those that exist. */
         JOB_USAGE = 7,
+        /* Regions and namespaces, from row `pool` on. Reply: JobRegion[n], fewer than JOB_REGIONS_MAX when that was
+         * all. */
+        JOB_REGIONS = 8,
+        /* What would be done for `store`. Reply: JobStep[n]. */
+        JOB_PLAN = 9,
+        /* Do it, which takes as long as it takes. Reply: JobStep[n]. */
+        JOB_APPLY = 10,
+        /* Take `store` out of service, and undo what was made for it. Reply: JobStep[n]. -EBUSY when it holds pools,
+         * `bytes` being how many; with `length` 1 it takes no new ones, and waits for them to go. */
+        JOB_DEPROVISION = 11,
 
         /* The stores have changed: ask JOB_STORES again. */
         JOB_EVENT_STORES = 100,
         /* `pool` of `store` was found with `used` > `bytes`, told once. It is truncated, and again at each
          * audit until it is released, and never served again (-ESTALE). */
         JOB_EVENT_AUDIT = 101,
+        /* Tail: JobStore[1], of `store`, which is not available, and why. */
+        JOB_EVENT_REASON = 102,
 } JobKind;
 
 /*
@@ -116,6 +131,10 @@ enum {
         JOB_STORE_AVAILABLE = 1 << 0,
         JOB_STORE_KEEPS = 1 << 1,   /* pools survive a restart of the provisioner */
         JOB_STORE_AUDITED = 1 << 2, /* the limit is held by audit, not by the kernel */
+        JOB_STORE_TESTED = 1 << 3,  /* the three below are known: of an fsdax store that is available */
+        JOB_STORE_DAX = 1 << 4,     /* what is mapped is the device's memory itself */
+        JOB_STORE_QUOTA = 1 << 5,   /* the kernel refuses what is over the limit */
+        JOB_STORE_SEAL = 1 << 6,    /* a client can do nothing with its file but map it */
 };
 
 typedef struct JobStore {
@@ -128,6 +147,50 @@ typedef struct JobStore {
         char reason[JOB_REASON_MAX]; /* why it is not available */
         char reserved[7];
 } JobStore;
+
+typedef enum JobStepKind {
+        JOB_STEP_REGION = 1,
+        JOB_STEP_LABELS,
+        JOB_STEP_NAMESPACE,
+        JOB_STEP_CONTENT, /* what is on it, and erasing it */
+        JOB_STEP_FILE_SYSTEM,
+        JOB_STEP_MOUNT,
+        JOB_STEP_TEST,
+} JobStepKind;
+
+typedef enum JobStepState {
+        JOB_STEP_EXISTS = 1, /* nothing to do */
+        JOB_STEP_PLANNED,    /* would be done */
+        JOB_STEP_DONE,
+        JOB_STEP_REFUSED, /* the text says why, and what can be done: the last step */
+        JOB_STEP_FAILED,  /* likewise */
+} JobStepState;
+
+typedef struct JobStep {
+        uint32_t kind;  /* JobStepKind */
+        uint32_t state; /* JobStepState */
+        char text[JOB_TEXT_MAX];
+} JobStep;
+
+enum {
+        JOB_REGION_LABELS = 1 << 0,     /* it has labels: namespaces can be made and named */
+        JOB_REGION_LABEL_AREA = 1 << 1, /* it could have */
+        JOB_REGION_ENABLED = 1 << 2,
+};
+
+/* A region, or a namespace in the region above it. */
+typedef struct JobRegion {
+        uint64_t start; /* physical address, of the region */
+        uint64_t size;
+        uint64_t free; /* of a region: the largest namespace that could be made */
+        uint32_t flags;
+        int32_t node; /* NUMA; -1: not known */
+        char region[32];
+        char namespace[32]; /* "": this is the region */
+        char mode[16];      /* of a namespace: fsdax, ... */
+        char uuid[40];      /* "": none */
+        char content[104];  /* for people */
+} JobRegion;
 
 enum {
         JOB_POOL_RELEASING = 1 << 0, /* a release had begun: finish it, never serve the pool again */
@@ -155,5 +218,7 @@ typedef struct JobRange {
 
 _Static_assert(sizeof(JobRequest) == 56, "no padding");
 _Static_assert(sizeof(JobReply) == 64, "no padding");
-_Static_assert(sizeof(JobStore) == 160, "no padding");
+_Static_assert(sizeof(JobStore) == 224, "no padding");
+_Static_assert(sizeof(JobStep) == 408, "no padding");
+_Static_assert(sizeof(JobRegion) == 256, "no padding");
 _Static_assert(sizeof(JobPool) == 552, "no padding");

@@ -112,9 +112,9 @@ JobServer *jobserver_free(JobServer *server)
         return NULL;
 }
 
-void jobserver_broadcast(JobServer *server, JobReply *event)
+void jobserver_broadcast(JobServer *server, JobReply *event, const void *tail, size_t tail_size)
 {
         event->version = JOB_VERSION;
         list_for_each (it, &server->connections)
-                job_event(job_connection_from_link(it), event);
+                job_event(job_connection_from_link(it), event, tail, tail_size);
 }

@@ -17,4 +17,4 @@ JobServer *jobserver_free(JobServer *server);
 DEFINE_CLEANUP(JobServer, jobserver_free);
 
 /* Tell every connection: version is filled in. */
-void jobserver_broadcast(JobServer *server, JobReply *event);
+void jobserver_broadcast(JobServer *server, JobReply *event, const void *tail, size_t tail_size);

@@ -14,8 +14,13 @@
  */
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "log.h"
@@ -23,6 +28,7 @@
 #include "provisioner/dispatch.h"
 #include "provisioner/jobserver.h"
 #include "provisioner/mntns.h"
+#include "provisioner/prepare.h"
 #include "provisioner/provisioner.h"
 #include "provisioner/record.h"
 
@@ -36,6 +42,7 @@ struct Provisioner {
         StoreList list;
         Dispatch dispatch;
         int ns_fd;
+        int runtime_fd;
 };
 
 DEFINE_CLEANUP(Provisioner, provisioner_free);
@@ -54,6 +61,8 @@ static void on_closed(void *userdata, JobConnection *connection)
         Provisioner *p = userdata;
 
         task_connection_closed(&p->runner, connection);
+        if (p->list.context.preparer)
+                preparer_connection_closed(p->list.context.preparer, connection);
 }
 
 static void on_finding(void *userdata, const PoolFile *pool, uint64_t used)
@@ -68,7 +77,35 @@ static void on_finding(void *userdata, const PoolFile *pool, uint64_t used)
                 .store = pool->store->index,
         };
 
-        jobserver_broadcast(p->server, &event);
+        jobserver_broadcast(p->server, &event, NULL, 0);
+}
+
+static void on_progress(void *userdata, StoreEntry *store)
+{
+        Provisioner *p = userdata;
+        JobReply event = {.kind = JOB_EVENT_REASON, .store = store->index, .n = 1};
+        JobStore row;
+
+        store_entry_describe(store, &row);
+        if (p->server)
+                jobserver_broadcast(p->server, &event, &row, sizeof(row));
+}
+
+static void on_prepared(void *userdata, StoreEntry *store, PrepareTask task, int error)
+{
+        Provisioner *p = userdata;
+        JobReply event = {.kind = JOB_EVENT_STORES};
+        char reason[JOB_REASON_MAX];
+
+        memcpy(reason, store->reason, sizeof(reason));
+        if (task == PREPARE_DEPROVISION)
+                store->deprovisioned = true;
+        /* What could not be unmounted is served on. */
+        if (task == PREPARE_DEPROVISION || error >= 0)
+                (void)store_list_reopen(&p->list, &p->runner, store);
+        if (task == PREPARE_DEPROVISION && error < 0 && !store->available)
+                memcpy(store->reason, reason, sizeof(reason));
+        jobserver_broadcast(p->server, &event, NULL, 0);
 }
 
 /* ------------------------------------------------------------------------------------------------ life */
@@ -87,6 +124,22 @@ static int raise_descriptors(uint64_t *ret_pools_max)
         }
         *ret_pools_max = limit.rlim_cur > FDS_OTHER ? limit.rlim_cur - FDS_OTHER : 0;
         return 0;
+}
+
+/* ext4 holds no limit for who has it. The unit does not give it to us; a shell of root does. */
+static int drop_sys_resource(void)
+{
+        struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+        struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+        if (syscall(SYS_capget, &header, data) < 0)
+                return -errno;
+        if (!((data[0].effective | data[0].permitted) & (UINT32_C(1) << CAP_SYS_RESOURCE)))
+                return 0; /* and the unit's filter does not let us change any */
+        data[0].effective &= ~(UINT32_C(1) << CAP_SYS_RESOURCE);
+        data[0].permitted &= ~(UINT32_C(1) << CAP_SYS_RESOURCE);
+        data[0].inheritable &= ~(UINT32_C(1) << CAP_SYS_RESOURCE);
+        return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
 }
 
 static int enter_namespace(Provisioner *p, const char *state_dir, int taken_ns_fd)
@@ -111,11 +164,14 @@ int provisioner_new(const ProvisionerOptions *options, Provisioner **ret)
 
         if (!p)
                 return -ENOMEM;
-        p->ns_fd = p->list.context.mnt_fd = p->runner.records_fd = -EBADF;
+        p->ns_fd = p->runtime_fd = p->list.context.mnt_fd = p->runner.records_fd = -EBADF;
         p->list.context.has_fd_keeper = options->has_fd_keeper;
         list_init(&p->runner.tasks);
 
         r = raise_descriptors(&p->dispatch.pools_max);
+        if (r < 0)
+                return r;
+        r = drop_sys_resource();
         if (r < 0)
                 return r;
         p->runner.records_fd = record_open_dir(options->runtime_dir);
@@ -131,6 +187,16 @@ int provisioner_new(const ProvisionerOptions *options, Provisioner **ret)
         r = crew_new(options->event, work_carry_out, &p->runner.crew);
         if (r < 0)
                 return r;
+        p->runtime_fd = open(options->runtime_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (p->runtime_fd < 0)
+                return -errno;
+        if (p->list.context.mnt_fd >= 0) {
+                r = preparer_new(options->event, p->runtime_fd, p->list.context.mnt_fd,
+                        &(PreparerHooks){.progress = on_progress, .done = on_prepared, .userdata = p},
+                        &p->list.context.preparer);
+                if (r < 0)
+                        return r;
+        }
         for (uint32_t i = 0; i < options->n_stores; i++) {
                 r = store_list_add(&p->list, &p->runner, &options->stores[i]);
                 if (r < 0)
@@ -155,10 +221,12 @@ Provisioner *provisioner_free(Provisioner *p)
                 return NULL;
         (void)jobserver_free(p->server);
         (void)audit_free(p->audit);
+        p->list.context.preparer = preparer_free(p->list.context.preparer);
         task_runner_deinit(&p->runner);
         store_list_deinit(&p->list);
         safe_close(p->list.context.mnt_fd);
         safe_close(p->ns_fd);
+        safe_close(p->runtime_fd);
         free(p);
         return NULL;
 }
@@ -172,7 +240,7 @@ int provisioner_reload(Provisioner *p, const StoreConfig *stores, uint32_t n_sto
         if (r == -EBUSY)
                 return r;
         audit_wake(p->audit);
-        jobserver_broadcast(p->server, &event);
+        jobserver_broadcast(p->server, &event, NULL, 0);
         return r;
 }
 

@@ -39,6 +39,8 @@ typedef struct StoreBackend {
          * under way. */
         int (*open)(StoreEntry *store, const StoreContext *context);
         void (*close)(StoreEntry *store); /* also when it was not or only half opened */
+        /* It is not configured any more, and without pools: undo what outlives close(). May be NULL. */
+        void (*leave)(StoreEntry *store, const StoreContext *context);
 
         /* Find what there is. Stops at an error of the callback and returns it. */
         int (*scan)(StoreEntry *store, StoreFoundFn found, void *userdata);
@@ -63,5 +65,6 @@ typedef struct StoreBackend {
 
 extern const StoreBackend store_tmpfs;
 extern const StoreBackend store_dir;
+extern const StoreBackend store_fsdax;
 
 const StoreBackend *store_backend(JobStoreKind kind); /* NULL: not known */

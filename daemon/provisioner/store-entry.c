@@ -10,7 +10,7 @@
 
 const StoreBackend *store_backend(JobStoreKind kind)
 {
-        static const StoreBackend *const backends[] = {&store_tmpfs, &store_dir};
+        static const StoreBackend *const backends[] = {&store_tmpfs, &store_dir, &store_fsdax};
 
         for (size_t i = 0; i < ELEMENTSOF(backends); i++)
                 if (backends[i]->kind == kind)
@@ -47,11 +47,20 @@ static void store_entry_open(StoreEntry *store, const StoreContext *context)
         if (r < 0) {
                 if (!store->reason[0])
                         (void)store_entry_refuse(store, r, "%s", strerror(-r));
-                log_warning("Store %s is not available: %s", store->config.name, store->reason);
+                if (r == -EINPROGRESS)
+                        log_info("Store %s is being prepared", store->config.name);
+                else
+                        log_warning("Store %s is not available: %s", store->config.name, store->reason);
                 return;
         }
         store->capacity -= store->capacity % JOB_UNIT;
         store->available = true;
+}
+
+void store_entry_reopen(StoreEntry *store, const StoreContext *context)
+{
+        if (!store->available)
+                store_entry_open(store, context);
 }
 
 static int config_copy(const StoreConfig *config, StoreConfig *ret)
@@ -134,7 +143,7 @@ void store_entry_describe(const StoreEntry *store, JobStore *ret)
                 .page_size = store->page_size,
                 .flags = (store->available ? JOB_STORE_AVAILABLE : 0U) |
                          (store->keeps ? JOB_STORE_KEEPS : 0U) |
-                         (store->backend->audited ? JOB_STORE_AUDITED : 0U),
+                         (store->backend->audited ? JOB_STORE_AUDITED : 0U) | store->tested,
         };
         memcpy(ret->name, store->config.name, sizeof(ret->name));
         memcpy(ret->reason, store->reason, sizeof(ret->reason));

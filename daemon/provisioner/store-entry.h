@@ -11,10 +11,16 @@
 #include "provisioner/store-backend.h"
 #include "provisioner/store-config.h"
 
+typedef struct Preparer Preparer;
+
+#define STORE_DEPROVISIONED \
+        "deprovisioned: remove it from the configuration, or pmbrokerctl provision --apply makes it again"
+
 /* What stores are opened with. */
 typedef struct StoreContext {
         int mnt_fd;         /* STATE_DIR/mnt in our mount namespace; -EBADF: no namespace, no mounts */
         bool has_fd_keeper; /* the namespace survives a restart */
+        Preparer *preparer; /* NULL: no namespace */
 } StoreContext;
 
 struct StoreEntry {
@@ -26,8 +32,10 @@ struct StoreEntry {
         bool keeps;
         uint64_t capacity;
         uint32_t page_size;
-        int dir_fd;  /* where its pools are */
-        int lock_fd; /* the backend's, held so that nobody else serves the same place */
+        uint32_t tested;    /* JOB_STORE_TESTED, with what the self-test found */
+        bool deprovisioned; /* on an administrator's demand */
+        int dir_fd;         /* where its pools are */
+        int lock_fd;        /* the backend's, held so that nobody else serves the same place */
         char reason[JOB_REASON_MAX];
         PoolTable pools;
 };
@@ -45,6 +53,9 @@ int store_entry_new(
 /* Leaves the pools as they are, and forgets them. NULL-safe, returns NULL. */
 StoreEntry *store_entry_free(StoreEntry *store);
 DEFINE_CLEANUP(StoreEntry, store_entry_free);
+
+/* Again, as something has changed: what is available stays so. */
+void store_entry_reopen(StoreEntry *store, const StoreContext *context);
 
 /* Another configuration, of the same name, kind and path. -ENOMEM changes nothing. */
 int store_entry_configure(StoreEntry *store, const StoreConfig *config, const StoreContext *context);

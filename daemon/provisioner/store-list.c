@@ -69,6 +69,20 @@ int store_list_add(StoreList *list, TaskRunner *runner, const StoreConfig *confi
         return list->stores[index]->available ? adopt_store(runner, list->stores[index]) : 0;
 }
 
+/* With pools in it, it was adopted before it became unavailable. */
+static int adopt_if_new(TaskRunner *runner, StoreEntry *store, bool was_available)
+{
+        return store->available && !was_available && store->pools.n == 0 ? adopt_store(runner, store) : 0;
+}
+
+int store_list_reopen(StoreList *list, TaskRunner *runner, StoreEntry *store)
+{
+        bool was_available = store->available;
+
+        store_entry_reopen(store, &list->context);
+        return adopt_if_new(runner, store, was_available);
+}
+
 static int configure(StoreList *list, TaskRunner *runner, StoreEntry *store, const StoreConfig *config)
 {
         bool was_available = store->available;
@@ -77,15 +91,16 @@ static int configure(StoreList *list, TaskRunner *runner, StoreEntry *store, con
         r = store_entry_configure(store, config, &list->context);
         if (r < 0)
                 return r;
-        /* With pools in it, it was adopted before it became unavailable. */
-        return store->available && !was_available && store->pools.n == 0 ? adopt_store(runner, store) : 0;
+        return adopt_if_new(runner, store, was_available);
 }
 
 static bool stays(const StoreEntry *store, const StoreConfig *config)
 {
         const char *a = store->config.path, *b = config ? config->path : NULL;
 
-        return config && config->kind == store->config.kind && (a && b ? strcmp(a, b) == 0 : a == b);
+        return config && config->kind == store->config.kind && (a && b ? strcmp(a, b) == 0 : a == b) &&
+               strcmp(config->region, store->config.region) == 0 &&
+               strcmp(config->adopt, store->config.adopt) == 0;
 }
 
 int store_list_reload(StoreList *list, TaskRunner *runner, const StoreConfig *stores, uint32_t n_stores,
@@ -103,8 +118,11 @@ int store_list_reload(StoreList *list, TaskRunner *runner, const StoreConfig *st
         }
         for (uint32_t i = 0; i < JOB_STORES_MAX; i++) {
                 StoreEntry *store = list->stores[i];
-                if (store && !stays(store, find_config(stores, n_stores, store->config.name)))
+                if (store && !stays(store, find_config(stores, n_stores, store->config.name))) {
+                        if (store->backend->leave)
+                                store->backend->leave(store, &list->context);
                         list->stores[i] = store_entry_free(store);
+                }
         }
         for (uint32_t i = 0; i < n_stores; i++) {
                 StoreEntry *store = find_store(list, stores[i].name);

@@ -17,6 +17,9 @@ void store_list_deinit(StoreList *list);
 StoreEntry *store_list_get(const StoreList *list, uint32_t index); /* NULL: there is none */
 uint64_t store_list_count_pools(const StoreList *list);
 
+/* Open a store again that was not available, and adopt what is in it. */
+int store_list_reopen(StoreList *list, TaskRunner *runner, StoreEntry *store);
+
 /* Open a store and adopt what is in it. One that is not available is added all the same. */
 int store_list_add(StoreList *list, TaskRunner *runner, const StoreConfig *config);
 

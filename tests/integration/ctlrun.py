@@ -12,7 +12,8 @@ from fakedaemon import FakeDaemon
 from pmbproto import GIB, MIB, ROOT, pb
 
 CTL = pathlib.Path(os.environ.get('PMBROKERCTL') or ROOT / os.environ.get('BUILD', 'build') / 'pmbrokerctl')
-VERBS = ('status', 'list', 'show', 'stores', 'tenants', 'resize', 'revoke')
+VERBS = ('status', 'list', 'show', 'stores', 'tenants', 'resize', 'revoke', 'regions', 'provision',
+         'deprovision')
 DONE, REFUSED, USAGE, UNREACHABLE, NO_POOL = range(5)
 
 SECOND = 1000000

@@ -85,7 +85,7 @@ class Session:
     def _answer(self, packet):
         name = packet.WhichOneof('body')
         self.daemon.requests.append((name, getattr(packet, name)))
-        answer = self.daemon.answers.get(name, getattr(Session, '_' + name))(self, packet)
+        answer = (self.daemon.answers.get(name) or getattr(Session, '_' + name))(self, packet)
         if isinstance(answer, bytes):
             self.sock.send(answer)
         elif isinstance(answer, dict):

@@ -22,7 +22,7 @@ MIB = 1 << 20
 UNIT = 2 * MIB
 PAGE = 4096
 
-VERSION = 1
+VERSION = 2
 STORES, POOLS, CREATE, GROW, SHRINK, RELEASE, USAGE = range(1, 8)
 EVENT_STORES, EVENT_AUDIT = 100, 101
 AVAILABLE, KEEPS, AUDITED = 1, 2, 4
@@ -32,7 +32,7 @@ POOLS_MAX = 32
 
 REQUEST = struct.Struct('=IIQQQQQII')
 REPLY = struct.Struct('=IIQQQQQiIII')
-STORE = struct.Struct('=QIIII33s96s7x')
+STORE = struct.Struct('=QIIII33s160s7x')
 POOL = struct.Struct('=QQQQII512s')
 ENTRY = struct.Struct('=QQ')
 

@@ -313,7 +313,8 @@ pmem0 6979321856
 '''
     assert json.loads(ctl('stores', 'cxl', '-J')) == {'stores': [
         {'name': 'cxl', 'kind': 'kmem', 'state': 'unavailable', 'capacity': 0, 'charged': 0, 'free': 0, 'pools': 0,
-         'page': None, 'enforced': 'kernel', 'keeps': False, 'reason': 'preparing'}]}
+         'page': None, 'enforced': 'kernel', 'keeps': False, 'dax': None, 'quota': None, 'seal': None,
+         'reason': 'preparing'}]}
     ctl('stores', 'dev', 'nix', status=REFUSED, err=said('store nix: there is no such store'))
 
 

@@ -79,7 +79,7 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 
 def test_bash_completion(fake):
     assert complete(fake, '') == sorted(VERBS)
-    assert complete(fake, 're') == ['resize', 'revoke']
+    assert complete(fake, 're') == ['regions', 'resize', 'revoke']
     assert complete(fake, '-q', 'li') == ['list']
     assert complete(fake, '--no') == ['--noheadings']
     assert complete(fake, 'list', '--b') == ['--bytes']

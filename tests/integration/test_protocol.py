@@ -136,7 +136,7 @@ def test_session_without_hello_is_closed_in_time(raw):
     b'',
     field(99, b''),
     field(99, b'\xff' * 100),
-    field(22, 7),
+    field(98, 7),
     b'\x99\x06' + bytes(8),  # 99, fixed64
     b'\x9d\x06' + bytes(4),  # 99, fixed32
     field(536870911, 1),     # the highest field number

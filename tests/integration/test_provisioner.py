@@ -277,22 +277,22 @@ def test_largest_numbers(kind, jobs, closing):
 
 def test_unknown_and_other_versions(jobs):
     assert jobs.ask(4711).error == -errno.EOPNOTSUPP
-    assert jobs.ask(STORES, version=2).error == -errno.EPROTONOSUPPORT
+    assert jobs.ask(STORES, version=3).error == -errno.EPROTONOSUPPORT
     assert jobs.ask(4711, version=0, tail=b'whatever').error == -errno.EPROTONOSUPPORT
     assert jobs.ask(STORES).error == 0
 
 
-REQUEST = jobproto.REQUEST
+REQUEST, VERSION = jobproto.REQUEST, jobproto.VERSION
 
 
 @pytest.mark.parametrize('packet', [
-    b'\0', b'x' * 15, REQUEST.pack(1, STORES, 0, 0, 0, 0, 0, 0, 0), REQUEST.pack(1, STORES, 1, 0, 0, 0, 0, 0, 0)[:-1],
-    REQUEST.pack(1, STORES, 1, 0, 0, 0, 0, 0, 1) + b'x', REQUEST.pack(1, CREATE, 1, ID, UNIT, 0, 0, 0, 5) + b'four',
-    REQUEST.pack(1, CREATE, 1, ID, UNIT, 0, 0, 0, 513) + b'x' * 513,
-    REQUEST.pack(1, CREATE, 1, ID, UNIT, 0, 0, 0, 0xffffffff) + b'x',
-    REQUEST.pack(1, SHRINK, 1, ID, UNIT, 0, 0, 0, 0x20000000), REQUEST.pack(1, SHRINK, 1, ID, UNIT, 0, 0, 0, 1) + b'1234',
-    REQUEST.pack(1, SHRINK, 1, ID, UNIT, 0, 0, 0, 129) + b'\0' * 129 * 8,
-    REQUEST.pack(1, USAGE, 1, 0, 0, 0, 0, 0, 257) + b'\0' * 257 * 8, b'x' * 40000])
+    b'\0', b'x' * 15, REQUEST.pack(VERSION, STORES, 0, 0, 0, 0, 0, 0, 0), REQUEST.pack(VERSION, STORES, 1, 0, 0, 0, 0, 0, 0)[:-1],
+    REQUEST.pack(VERSION, STORES, 1, 0, 0, 0, 0, 0, 1) + b'x', REQUEST.pack(VERSION, CREATE, 1, ID, UNIT, 0, 0, 0, 5) + b'four',
+    REQUEST.pack(VERSION, CREATE, 1, ID, UNIT, 0, 0, 0, 513) + b'x' * 513,
+    REQUEST.pack(VERSION, CREATE, 1, ID, UNIT, 0, 0, 0, 0xffffffff) + b'x',
+    REQUEST.pack(VERSION, SHRINK, 1, ID, UNIT, 0, 0, 0, 0x20000000), REQUEST.pack(VERSION, SHRINK, 1, ID, UNIT, 0, 0, 0, 1) + b'1234',
+    REQUEST.pack(VERSION, SHRINK, 1, ID, UNIT, 0, 0, 0, 129) + b'\0' * 129 * 8,
+    REQUEST.pack(VERSION, USAGE, 1, 0, 0, 0, 0, 0, 257) + b'\0' * 257 * 8, b'x' * 40000])
 def test_malformed_packets(jobs, provisioner, packet):
     with provisioner.connect() as bad:
         bad.socket.send(packet)
@@ -302,7 +302,7 @@ def test_malformed_packets(jobs, provisioner, packet):
 
 def test_packet_with_descriptor(jobs, provisioner):
     with provisioner.connect() as bad:
-        socket.send_fds(bad.socket, [REQUEST.pack(1, STORES, 1, 0, 0, 0, 0, 0, 0)], [0])
+        socket.send_fds(bad.socket, [REQUEST.pack(VERSION, STORES, 1, 0, 0, 0, 0, 0, 0)], [0])
         assert bad.recv() is None
     assert jobs.ask(STORES).error == 0
 

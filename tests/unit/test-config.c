@@ -156,9 +156,13 @@ static void takes(Fixture *t, const char *key, const char *value, const char *sh
 
                 if (strcmp(setting->key, key) != 0)
                         continue;
-                assert_true(
-                        asprintf(&text, "%s%s%s=%s\n", heading_for(setting),
-                                setting->store_type == JOB_STORE_DIR ? "Type=dir\n" : "", key, value) > 0);
+                assert_true(asprintf(&text, "%s%s%s=%s\n", heading_for(setting),
+                                    setting->store_type == JOB_STORE_DIR ? "Type=dir\n"
+                                    : setting->store_type == JOB_STORE_FSDAX
+                                            ? strcmp(key, "Adopt") == 0 ? "Type=fsdax\n"
+                                                                        : "Type=fsdax\nRegion=region0\n"
+                                            : "",
+                                    key, value) > 0);
                 config = load_text(t, text);
                 all = dump(config);
                 assert_true(asprintf(&line, "\n%s=%s\n", key, shown ? shown : "") > 0);
@@ -494,9 +498,8 @@ static void test_enums(void **state)
         Fixture *t = *state;
 
         takes(t, "Type", "tmpfs", "tmpfs");
-        refuses(t, "Type", "fsdax", "stores of type fsdax are not built into this version");
         refuses(t, "Type", "kmem", "stores of type kmem are not built into this version");
-        refuses(t, "Type", "disk", "\"disk\" is none of tmpfs, dir");
+        refuses(t, "Type", "disk", "\"disk\" is none of tmpfs, dir, fsdax");
         takes(t, "HugePages", "never", "never");
         takes(t, "HugePages", "within-size", "within-size");
         takes(t, "HugePages", "always", "always");
@@ -521,6 +524,58 @@ static void test_paths(void **state)
         expect_refusal(t, "[Store d]\nType=dir\n", "p.conf:1: [Store d]: Type=dir needs a Path=");
         expect_refusal(
                 t, "[Store d]\nType=dir\nPath=/x\nPath=\n", "p.conf:1: [Store d]: Type=dir needs a Path=");
+}
+
+static void test_fsdax(void **state)
+{
+        Fixture *t = *state;
+
+        takes(t, "Region", "region17", "region17");
+        takes(t, "Region", "0x0140000000", "0x140000000");
+        refuses(t, "Region", "pmem0",
+                "\"pmem0\" is neither a region such as region0 nor a physical address such as 0x140000000");
+        refuses(t, "Region", "0x",
+                "\"0x\" is neither a region such as region0 nor a physical address such as "
+                "0x140000000");
+        takes(t, "Adopt", "0D1F6E2A-0000-4000-8000-00000000000f", "0d1f6e2a-0000-4000-8000-00000000000f");
+        takes(t, "Adopt", "0x240000000", "0x240000000");
+        refuses(t, "Adopt", "/dev/pmem0",
+                "\"/dev/pmem0\" may be another device after the next boot: say the namespace's uuid or, "
+                "without "
+                "labels, the region's address, as pmbrokerctl regions prints them");
+        refuses(t, "Adopt", "namespace0.0",
+                "\"namespace0.0\" is neither the uuid of a namespace nor the physical address of a region");
+        takes(t, "Filesystem", "ext4", "ext4");
+        takes(t, "Scrub", "release", "release");
+        takes(t, "RequireDax", "no", "no");
+        takes(t, "InitLabels", "yes", "yes");
+        takes(t, "Provision", "manual", "manual");
+        takes(t, "TrustedTenants", "yes", "yes");
+        expect_refusal(t, "[Store a]\nType=fsdax\n",
+                "p.conf:1: [Store a]: Type=fsdax needs a Region= or an Adopt=");
+        expect_refusal(t, "[Store a]\nType=fsdax\nRegion=region0\nAdopt=0x1\n",
+                "p.conf:4: [Store a] Adopt=: what is adopted is in a region already: not with Region=");
+        expect_refusal(t, "[Store a]\nType=fsdax\nAdopt=0x1\n[Store b]\nType=fsdax\nAdopt=0x01\n",
+                "p.conf:6: [Store b] Adopt=: store a adopts the same");
+        expect_refusal(t, "[Store a]\nType=fsdax\nRegion=region0\nFilesystem=xfs\n",
+                "p.conf:4: [Store a] Filesystem=: xfs cannot seal files: a client could break out of its "
+                "pool; if "
+                "none would, say TrustedTenants=yes");
+        expect_refusal(t, "[Store a]\nScrub=release\n",
+                "p.conf:2: [Store a] Scrub=: the setting is only for Type=fsdax");
+        {
+                _cleanup_(cleanup_config_free) Config *config = load_text(t,
+                        "[Store a]\nType=fsdax\nRegion=region0\nFilesystem=xfs\nTrustedTenants=yes\n"
+                        "[Store b]\nType=fsdax\nAdopt=0x1\nSize=50%\n");
+
+                assert_int_equal(config->stores[0].percent, 100);
+                assert_string_equal(config->stores[0].region, "region0");
+                assert_string_equal(config->stores[0].adopt, "");
+                assert_int_equal(config->stores[0].filesystem, FSDAX_XFS);
+                assert_true(config->stores[0].require_dax);
+                assert_int_equal(config->stores[1].percent, 50);
+                assert_string_equal(config->stores[1].adopt, "0x1");
+        }
 }
 
 static void test_users_and_groups(void **state)
@@ -977,6 +1032,19 @@ static void test_conf_agrees(void **state)
         assert_string_equal(rest, expected);
 }
 
+static bool is_of_another_type(const char *line)
+{
+        for (size_t i = 0; i < config_table_size; i++) {
+                const Setting *s = &config_table[i];
+                size_t n = strlen(s->key);
+
+                if (s->store_type > JOB_STORE_TMPFS && s->initial && strncmp(line, s->key, n) == 0 &&
+                        line[n] == '=')
+                        return true;
+        }
+        return false;
+}
+
 static void test_conf_loads(void **state)
 {
         Fixture *t = *state;
@@ -996,9 +1064,11 @@ static void test_conf_loads(void **state)
         }
         assert_string_equal(as_is, nothing);
 
-        /* Uncomment everything, but for the one line whose default is softer than what it says. */
+        /* Uncomment everything, but for the one line whose default is softer than what it says, and what is not for
+         * the type of store that is the default. */
         for (const char *p = text; *p; p++)
-                if (!(*p == '#' && (p == text || p[-1] == '\n') && p[1] != ' ' && p[1] != '\n' &&
+                if (!(*p == '#' && !is_of_another_type(p + 1) && (p == text || p[-1] == '\n') &&
+                            p[1] != ' ' && p[1] != '\n' &&
                             (strncmp(p, "#AdminGroup=", 12) != 0 || getgrnam("pmbroker-admin"))))
                         *to++ = *p;
         *to = '\0';
@@ -1085,6 +1155,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_sizes, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_enums, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_paths, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_fsdax, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_users_and_groups, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_globs, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_headings, setup, teardown),

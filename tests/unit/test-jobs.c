@@ -41,8 +41,9 @@ static void on_disconnected(void *userdata)
         n_disconnected++;
 }
 
-static void on_event(const JobReply *e, void *userdata)
+static void on_event(const JobReply *e, const void *tail, void *userdata)
 {
+        (void)tail;
         (void)userdata;
         last = *e;
         n_events++;

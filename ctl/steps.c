@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "ctl/steps.h"
+
+#include <stdio.h>
+
+#include "base/cleanup.h"
+#include "ctl/exit.h"
+#include "ctl/text.h"
+
+static const char *kind_to_string(Pmbroker__V1__StepKind kind)
+{
+        static const char *const names[] = {
+                [PMBROKER__V1__STEP_KIND__STEP_UNKNOWN] = "unknown",
+                [PMBROKER__V1__STEP_KIND__STEP_REGION] = "region",
+                [PMBROKER__V1__STEP_KIND__STEP_LABELS] = "labels",
+                [PMBROKER__V1__STEP_KIND__STEP_NAMESPACE] = "namespace",
+                [PMBROKER__V1__STEP_KIND__STEP_CONTENT] = "content",
+                [PMBROKER__V1__STEP_KIND__STEP_FILE_SYSTEM] = "file-system",
+                [PMBROKER__V1__STEP_KIND__STEP_MOUNT] = "mount",
+                [PMBROKER__V1__STEP_KIND__STEP_TEST] = "self-test",
+        };
+
+        return (unsigned)kind < ELEMENTSOF(names) ? names[kind] : "unknown";
+}
+
+static const char *state_to_string(Pmbroker__V1__StepState state)
+{
+        static const char *const names[] = {
+                [PMBROKER__V1__STEP_STATE__STEP_STATE_UNKNOWN] = "unknown",
+                [PMBROKER__V1__STEP_STATE__EXISTS] = "exists",
+                [PMBROKER__V1__STEP_STATE__PLANNED] = "planned",
+                [PMBROKER__V1__STEP_STATE__DONE] = "done",
+                [PMBROKER__V1__STEP_STATE__REFUSED] = "refused",
+                [PMBROKER__V1__STEP_STATE__BROKEN] = "failed",
+        };
+
+        return (unsigned)state < ELEMENTSOF(names) ? names[state] : "unknown";
+}
+
+bool steps_have(const Pmbroker__V1__ProvisionReport *report, Pmbroker__V1__StepState state)
+{
+        for (size_t i = 0; i < report->n_steps; i++)
+                if (report->steps[i]->state == state)
+                        return true;
+        return false;
+}
+
+int steps_status(const Pmbroker__V1__ProvisionReport *report)
+{
+        return steps_have(report, PMBROKER__V1__STEP_STATE__REFUSED) ||
+                               steps_have(report, PMBROKER__V1__STEP_STATE__BROKEN)
+                       ? EXIT_REFUSED
+                       : EXIT_DONE;
+}
+
+void steps_print(const Pmbroker__V1__ProvisionReport *report)
+{
+        for (size_t i = 0; i < report->n_steps; i++) {
+                const Pmbroker__V1__ProvisionStep *step = report->steps[i];
+                _cleanup_free_ char *text = text_escape(step->text);
+
+                (void)printf("  %-8s %-12s %s\n", state_to_string(step->state), kind_to_string(step->kind),
+                        text ? text : "");
+        }
+}
+
+void steps_print_json(const Pmbroker__V1__ProvisionReport *report, Json *json)
+{
+        json_text(json, "store", report->store);
+        json_bool(json, "refused", steps_status(report) != EXIT_DONE);
+        json_open(json, "steps", '[');
+        for (size_t i = 0; i < report->n_steps; i++) {
+                json_open(json, NULL, '{');
+                json_text(json, "step", kind_to_string(report->steps[i]->kind));
+                json_text(json, "state", state_to_string(report->steps[i]->state));
+                json_text(json, "text", report->steps[i]->text);
+                json_close(json, '}');
+        }
+        json_close(json, ']');
+}

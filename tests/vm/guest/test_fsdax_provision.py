@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""From a bare NVDIMM to a store that is served, and back; and what is somebody else's stays as it is."""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import signal
+import struct
+import time
+
+import pytest
+
+from daemon import wait_for
+from system import CONFIG_DIR, PROVISIONER, SECONDS, ctl, main_pid, run, systemctl
+
+CONFIG = CONFIG_DIR / 'fsdax.conf'
+MIB = 1 << 20
+
+
+def regions():
+    """What pmbrokerctl regions says, a namespace's rows in their region's `namespaces`."""
+    found = []
+    for row in json.loads(ctl('regions', '--json'))['regions']:
+        if row['namespace'] is None:
+            found.append(dict(row, namespaces=[]))
+        else:
+            found[-1]['namespaces'].append(row)
+    return found
+
+
+def region(address):
+    return next(r for r in regions() if r['address'] == address)
+
+
+def addresses():
+    """Two regions that can have labels, and one that cannot."""
+    able = sorted(r['address'] for r in regions() if r['labels'] != 'no')
+    unable = [r['address'] for r in regions() if r['labels'] == 'no']
+    return able, unable[0]
+
+
+def kernel_view():
+    """Everything there is, as ndctl sees it."""
+    return run('ndctl', 'list', '-RDNi')
+
+
+def marks():
+    return sorted(n.get('name', '') for n in json.loads(run('ndctl', 'list', '-N') or '[]'))
+
+
+def row(store):
+    return json.loads(ctl('stores', store, '--json'))['stores'][0]
+
+
+def known(store):
+    """Its row, None while the broker does not know it (yet)."""
+    return next((r for r in json.loads(ctl('stores', '--json'))['stores'] if r['name'] == store), None)
+
+
+def provision(store, apply=False):
+    status, out = run('pmbrokerctl', 'provision', '--store', store, *(['--apply'] if apply else []), '--json',
+                      check=False)
+    report = json.loads(out[out.index('{'):])['stores'][0]
+    assert (status != 0) == report['refused']
+    return report['steps']
+
+
+def states(steps):
+    return {s['state'] for s in steps}
+
+
+def wait_available(store):
+    wait_for(lambda: (known(store) or {}).get('state') == 'available', 2 * SECONDS, f'{store} is available', every=0.2)
+
+
+def wait_refused(store):
+    """And the reason."""
+    reasons = []
+
+    def is_refused():
+        reasons.append((known(store) or {}).get('reason') or 'preparing')
+        return not reasons[-1].startswith('preparing')
+
+    wait_for(is_refused, SECONDS, f'{store} is refused', every=0.2)
+    return reasons[-1]
+
+
+def reload():
+    systemctl('reload', 'pmbrokerd.service')
+
+
+@contextlib.contextmanager
+def configured(name, text):
+    """Inside, this store is configured; afterwards it is gone, and what was made for it too."""
+    CONFIG_DIR.mkdir(exist_ok=True)
+    CONFIG.write_text(f'[Store {name}]\nType=fsdax\n{text}\n')
+    reload()
+    wait_for(lambda: name in ctl('stores', '-o', 'NAME', '--noheadings').split(), SECONDS, 'it is known', every=0.1)
+    try:
+        yield
+    finally:
+        for store in re.findall(r'Store (\w+)', CONFIG.read_text()):
+            if row(store)['state'] == 'available' or f'pmbroker:{store}' in marks():
+                ctl('deprovision', store, '--force')
+        CONFIG.unlink()
+        reload()
+        wait_for(lambda: name not in ctl('stores', '-o', 'NAME', '--noheadings').split(), SECONDS, 'it is gone')
+
+
+def file_system(address):
+    """The namespace's block device, and what is on it."""
+    for n in json.loads(run('ndctl', 'list', '-N', '-r', region(address)['region'])):
+        return pathlib.Path('/dev', n['blockdev'])
+    return None
+
+
+class Copy:
+    """What was on a device, or at its beginning; hashing it would take an emulated machine minutes."""
+
+    def __init__(self, device, size=1 << 40):
+        self.device, self.size, self.path = device, size, pathlib.Path('/run/copy')
+        run('dd', f'if={device}', f'of={self.path}', 'bs=1M', f'count={size >> 20}', 'conv=sparse')
+
+    def is_same(self):
+        return run('cmp', '-s', '-n', self.size, self.device, self.path, check=False)[0] == 0
+
+
+# ----------------------------------------------------------------------------------------------------------- consent
+
+def test_labels_take_consent(system):
+    """Without InitLabels=yes nothing is written; a plan says what would help."""
+    (first, _), unable = addresses()
+    before = kernel_view()
+    with configured('pm', f'Region={first}'):
+        reason = wait_refused('pm')
+        assert 'InitLabels=yes' in reason or 'no free capacity' in reason
+        assert 'refused' in states(provision('pm', apply=True))
+        assert kernel_view() == before
+    with configured('pm', f'Region={unable}\nInitLabels=yes'):
+        assert f'Adopt={unable}' in wait_refused('pm')
+        assert kernel_view() == before
+    with configured('pm', 'Region=0xdead0000'):
+        reason = wait_refused('pm')
+        assert 'there is no 0xdead0000' in reason and first in reason
+
+
+def test_labels_spare_what_is_there(system):
+    """InitLabels=yes is not for NVDIMMs with something on them."""
+    (_, second), _ = addresses()
+    device = file_system(second)
+    run('mkfs.ext4', '-q', '-L', 'precious', device)
+    before, view = Copy(device, 64 * MIB), kernel_view()
+    with configured('pm', f'Region={second}\nInitLabels=yes'):
+        assert 'precious' in wait_refused('pm')
+        assert 'refused' in states(provision('pm', apply=True))
+        assert before.is_same() and kernel_view() == view
+    run('wipefs', '-a', '-q', device)
+
+
+# ---------------------------------------------------------------------------------------------- from nothing to served
+
+def test_bare_region_by_configuration_alone(system):
+    (first, _), _ = addresses()
+    with configured('pm', f'Region={first}\nInitLabels=yes\nSize=256M'):
+        wait_available('pm')
+        found = row('pm')
+        assert found['kind'] == 'fsdax' and 200 * MIB < found['capacity'] < 256 * MIB and found['page'] == 2 * MIB
+        assert found['dax'] and found['quota'] and found['seal'] and found['reason'] is None
+        assert [n['content'] for n in region(first)['namespaces']] == ['namespace of store pm, ext4 "pmbroker:pm"']
+        assert region(first)['free'] >= 700 * MIB
+
+        # Again changes nothing, and says so.
+        view, uuid = kernel_view(), run('blkid', '-o', 'value', '-s', 'UUID', '-p', file_system(first))
+        assert states(provision('pm')) == {'exists'}
+        assert 'nothing to do, nothing changed' in ctl('provision', '--store', 'pm', '--apply')
+        assert (kernel_view(), run('blkid', '-o', 'value', '-s', 'UUID', '-p', file_system(first))) == (view, uuid)
+        # Nor does a restart, with and without what systemd keeps for it.
+        system.kill(PROVISIONER)
+        assert row('pm') == found
+        systemctl('restart', PROVISIONER)
+        system.wait_until_ready()
+        systemctl('stop', PROVISIONER)
+        systemctl('start', PROVISIONER)
+        wait_available('pm')
+        assert row('pm') == found
+        assert (kernel_view(), run('blkid', '-o', 'value', '-s', 'UUID', '-p', file_system(first))) == (view, uuid)
+        # No path leads there from outside.
+        assert 'pmbroker/mnt/pm' not in pathlib.Path('/proc/self/mountinfo').read_text()
+    assert region(first)['namespaces'] == [] and region(first)['free'] >= 1000 * MIB
+
+
+def test_manual(system):
+    """Provision=manual makes nothing by itself; a plan changes nothing; erasing is seen."""
+    (first, _), _ = addresses()
+    view = kernel_view()
+    with configured('pm', f'Region={first}\nInitLabels=yes\nSize=128M\nProvision=manual\nScrub=release'):
+        assert 'provision --apply' in wait_refused('pm')
+        assert 'planned' in states(provision('pm')) and kernel_view() == view
+        assert 'done' in states(provision('pm', apply=True))
+        assert row('pm')['state'] == 'available'
+        ctl('deprovision', 'pm')
+        assert 'deprovisioned' in row('pm')['reason']
+        assert region(first)['namespaces'] == []
+        reload()
+        time.sleep(1)
+        assert row('pm')['state'] == 'unavailable'
+
+
+def test_too_large(system):
+    (first, _), _ = addresses()
+    with configured('pm', f'Region={first}\nInitLabels=yes\nSize=4G'):
+        reason = wait_refused('pm')
+        assert 'Size=' in reason and '4G' in reason
+        assert region(first)['namespaces'] == []
+
+
+def test_two_stores_of_one_region(system):
+    (first, _), _ = addresses()
+    section = f'Region={first}\nInitLabels=yes\n'
+    with configured('pm', f'{section}Size=128M\n[Store px]\nType=fsdax\n{section}Size=400M\n'
+                          'Filesystem=xfs\nTrustedTenants=yes'):
+        wait_available('pm')
+        wait_available('px')
+        assert not row('px')['seal'] and row('px')['quota'] and row('px')['dax']
+        assert [m for m in marks() if m] == ['pmbroker:pm', 'pmbroker:px']
+        ctl('deprovision', 'px')
+        assert [m for m in marks() if m] == ['pmbroker:pm']
+        assert row('pm')['state'] == 'available'
+
+
+# ------------------------------------------------------------------------------------------------------------- adopt
+
+def test_adopt_without_labels(system):
+    _, unable = addresses()
+    with configured('pl', f'Adopt={unable}'):
+        wait_available('pl')
+        assert row('pl')['capacity'] > 450 * MIB and row('pl')['page'] == 2 * MIB
+        assert states(provision('pl')) == {'exists'}
+    # It stays, empty.
+    assert [n['content'] for n in region(unable)['namespaces']] == ['nothing']
+    with configured('pl', f'Adopt={unable}'):
+        wait_available('pl')
+
+
+def test_adopt_by_uuid(system):
+    (first, _), _ = addresses()
+    with configured('pm', f'Region={first}\nInitLabels=yes\nSize=128M'):
+        wait_available('pm')
+    made = json.loads(run('ndctl', 'create-namespace', '-r', region(first)['region'], '-m', 'fsdax', '-s', '128M',
+                          '-n', 'theirs'))
+    with configured('pu', f'Adopt={made["uuid"]}'):
+        wait_available('pu')
+    assert [n['content'] for n in region(first)['namespaces']] == ['"theirs", nothing']
+    run('ndctl', 'destroy-namespace', '-f', made['dev'])
+    with configured('pu', f'Adopt={made["uuid"]}'):
+        assert 'there is no namespace' in wait_refused('pu')
+
+
+def test_what_is_adopted_is_named_for_good():
+    for wrong in ('/dev/pmem0', 'pmem1', 'namespace0.0'):
+        path = pathlib.Path('/run/wrong.conf')
+        path.write_text(f'[Store p]\nType=fsdax\nAdopt={wrong}\n')
+        status, out = run('pmbrokerd', '--check-config', '--config', path, check=False)
+        assert status != 0 and wrong in out
+
+
+# ----------------------------------------------------------------------------------------------------------- foreign
+
+def a_file_system(device):
+    run('mkfs.ext4', '-q', '-L', 'data', device)
+
+
+def a_partition_table(device):
+    entry = struct.pack('<BBBBBBBBII', 0, 0, 2, 0, 0x83, 0, 0, 0, 2048, 4096)
+    with open(device, 'r+b') as f:
+        f.write(bytes(446) + entry + bytes(48) + b'\x55\xaa')
+
+
+def another_store(device):
+    run('mkfs.ext4', '-q', '-L', 'pmbroker:other', device)
+
+
+@pytest.mark.parametrize('make, words', [(a_file_system, 'ext4 "data"'), (a_partition_table, 'partition table'),
+                                         (another_store, 'pmbroker:other')])
+def test_foreign_content_survives(system, make, words):
+    """A mistaken configuration changes not a byte."""
+    _, unable = addresses()
+    device = file_system(unable)
+    run('wipefs', '-a', '-q', device)
+    make(device)
+    before = Copy(device)
+    with configured('pl', f'Adopt={unable}\nScrub=release'):
+        assert words in wait_refused('pl')
+        assert 'refused' in states(provision('pl', apply=True))
+        assert run('pmbrokerctl', 'deprovision', 'pl', check=False)[0] == 1
+        assert before.is_same()
+    assert before.is_same()
+    run('wipefs', '-a', '-q', device)
+
+
+def test_mounted_by_somebody_else(system):
+    """Also when there is nothing to be seen on it."""
+    _, unable = addresses()
+    device = file_system(unable)
+    fd = os.open(device, os.O_RDWR | os.O_EXCL)
+    try:
+        with configured('pl', f'Adopt={unable}'):
+            assert 'in use' in wait_refused('pl')
+    finally:
+        os.close(fd)
+
+
+def test_mark_with_foreign_content(system):
+    """Even what was made for a store is not touched when somebody has put something else on it."""
+    (first, _), _ = addresses()
+    with configured('pm', f'Region={first}\nInitLabels=yes\nSize=128M'):
+        wait_available('pm')
+        systemctl('stop', *('pmbrokerd.socket', 'pmbroker-provisioner.socket', 'pmbrokerd.service', PROVISIONER))
+        device = file_system_by_ndctl('pmbroker:pm')
+        run('mkfs.ext4', '-q', '-F', '-L', 'mine', device)
+        before = Copy(device)
+        systemctl('start', 'pmbrokerd.socket', 'pmbroker-provisioner.socket')
+        assert '"mine"' in wait_refused('pm')
+        assert before.is_same()
+        assert run('pmbrokerctl', 'deprovision', 'pm', check=False)[0] == 1
+        assert before.is_same()
+        run('wipefs', '-a', '-q', device)
+        provision('pm', apply=True)
+        assert row('pm')['state'] == 'available'
+
+
+def file_system_by_ndctl(name):
+    return next(f"/dev/{n['blockdev']}" for n in json.loads(run('ndctl', 'list', '-N')) if n.get('name') == name)
+
+
+# -------------------------------------------------------------------------------------------------------------- kill
+
+def test_killed_while_it_provisions(system):
+    """kill -9 at any moment: the next start finds what is half-made, and nothing is ever doubled."""
+    (first, _), _ = addresses()
+    for milliseconds in (200, 700, 1300, 2200):
+        with configured('pm', f'Region={first}\nInitLabels=yes\nSize=128M'):
+            time.sleep(milliseconds / 1000)
+            pid = main_pid(PROVISIONER)
+            os.kill(pid, signal.SIGKILL)
+            wait_for(lambda: main_pid(PROVISIONER) not in (0, pid), SECONDS, 'it has started again', every=0.1)
+            wait_for(lambda: 'pm' in ctl('stores', '-o', 'NAME').split(), SECONDS, 'it is known again', every=0.2)
+            wait_available('pm')
+            assert [m for m in marks() if m] == ['pmbroker:pm'], milliseconds
+        assert region(first)['namespaces'] == [] and region(first)['free'] >= 1000 * MIB, milliseconds
