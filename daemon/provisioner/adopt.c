@@ -89,7 +89,8 @@ static int on_found(StoreEntry *store, uint64_t id, int taken_fd, void *userdata
                 pool->length = record.length;
         }
         if (pool->fd >= 0) {
-                r = store->backend->get_limit(store, pool, &pool->limit);
+                r = store->backend->adopt ? store->backend->adopt(store, pool)
+                                          : store->backend->get_limit(store, pool, &pool->limit);
                 if (r < 0)
                         return r;
         }
@@ -138,10 +139,13 @@ int adopt_store(TaskRunner *runner, StoreEntry *store)
                         LOG_ERR, r, "Store %s: what is there cannot be found out", store->config.name);
         /* From the end: a pool may go on the way. */
         for (size_t i = store->pools.n; i-- > 0;)
-                if (store->pools.pools[i]->erasing)
+                if (store->pools.pools[i]->erasing) {
                         verb_erase(runner, store->pools.pools[i]);
-                else
+                } else {
                         n++;
+                        if (store->pools.pools[i]->doubtful)
+                                verb_reseal(runner, store->pools.pools[i]);
+                }
         if (n > 0 || matching.n_erased > 0)
                 log_info("Store %s: found %zu pools; %zu others are gone", store->config.name, n,
                         matching.n_erased);

@@ -53,7 +53,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
                         if (!pool->erasing && !store->backend->audited)
                                 continue;
                         needed = true;
-                        if (pool->running)
+                        if (pool->running || (pool->held && store->backend->is_held(pool)))
                                 continue;
                         if (pool->erasing)
                                 verb_erase(audit->runner, pool);

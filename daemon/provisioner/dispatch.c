@@ -84,6 +84,8 @@ static int job_create(Dispatch *d, StoreEntry *store, JobConnection *connection,
 
         if (!store->available)
                 return -ENODEV;
+        if (store_entry_is_closed(store))
+                return -ENOSPC;
         if (store_list_count_pools(d->list) >= d->pools_max)
                 return -EMFILE;
         r = poolfile_new(store, request->pool, record, request->n, &pool);

@@ -135,6 +135,7 @@ enum {
         JOB_STORE_DAX = 1 << 4,     /* what is mapped is the device's memory itself */
         JOB_STORE_QUOTA = 1 << 5,   /* the kernel refuses what is over the limit */
         JOB_STORE_SEAL = 1 << 6,    /* a client can do nothing with its file but map it */
+        JOB_STORE_CLOSED = 1 << 8,  /* available, but gives out nothing more: full, for the reason given */
 };
 
 typedef struct JobStore {

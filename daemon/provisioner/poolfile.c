@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "provisioner/fsdax-pool.h"
 #include "provisioner/poolfile.h"
 
 int poolfile_new(StoreEntry *store, uint64_t id, const void *record, uint32_t record_size, PoolFile **ret)
@@ -32,6 +33,7 @@ PoolFile *poolfile_free(PoolFile *pool)
                 return NULL;
         assert(!pool->running);
         assert(list_is_empty(&pool->waiting));
+        (void)fsdax_guard_unmap(pool->guard);
         safe_close(pool->fd);
         free(pool);
         return NULL;

@@ -29,12 +29,17 @@ struct PoolFile {
         uint64_t limit;   /* bytes */
         uint64_t length;  /* bytes that the file was given; the client may have truncated it meanwhile */
         uint64_t account; /* of the last job that named one */
+        uint32_t project; /* fsdax: of the quota */
+        void *guard;      /* fsdax: a mapping of the file, for the pool's whole life */
 
         bool committed; /* its record exists: it has been or may have been granted */
         bool releasing; /* a release has begun: nothing else will be done with it */
         bool erasing;   /* never granted, goes without being asked: nobody is told of it */
         bool cheat;     /* found beyond its limit: truncated at every audit until it is released */
         bool stuck;     /* what runs on it is past its time */
+        bool doubtful;  /* found as nobody should have left it, and not yet looked at */
+        bool lost;      /* who has pinned its pages was forgotten: never freed in this boot */
+        bool held;      /* released and empty, but somebody has its file open */
 
         Task *running; /* jobs of one pool run one after the other */
         List waiting;  /* Task.pool_link */
@@ -49,6 +54,11 @@ int poolfile_new(StoreEntry *store, uint64_t id, const void *record, uint32_t re
 /* Nothing may run on it or wait for it. Closes the fd. NULL-safe, returns NULL. */
 PoolFile *poolfile_free(PoolFile *pool);
 DEFINE_CLEANUP(PoolFile, poolfile_free);
+
+static inline bool pool_is_served(const PoolFile *pool)
+{
+        return pool->committed && !pool->releasing && !pool->cheat;
+}
 
 typedef struct PoolTable {
         PoolFile **pools; /* ascending by id */

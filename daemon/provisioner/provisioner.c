@@ -28,6 +28,7 @@
 #include "provisioner/dispatch.h"
 #include "provisioner/jobserver.h"
 #include "provisioner/mntns.h"
+#include "provisioner/privilege.h"
 #include "provisioner/prepare.h"
 #include "provisioner/provisioner.h"
 #include "provisioner/record.h"
@@ -77,7 +78,25 @@ static void on_finding(void *userdata, const PoolFile *pool, uint64_t used)
                 .store = pool->store->index,
         };
 
-        jobserver_broadcast(p->server, &event, NULL, 0);
+        if (p->server)
+                jobserver_broadcast(p->server, &event, NULL, 0);
+}
+
+static void on_erasing(void *userdata)
+{
+        Provisioner *p = userdata;
+
+        if (p->audit)
+                audit_wake(p->audit);
+}
+
+static void on_stores_changed(void *userdata)
+{
+        Provisioner *p = userdata;
+        JobReply event = {.kind = JOB_EVENT_STORES};
+
+        if (p->server)
+                jobserver_broadcast(p->server, &event, NULL, 0);
 }
 
 static void on_progress(void *userdata, StoreEntry *store)
@@ -158,6 +177,8 @@ static int enter_namespace(Provisioner *p, const char *state_dir, int taken_ns_f
 int provisioner_new(const ProvisionerOptions *options, Provisioner **ret)
 {
         static const JobHandler handler = {.on_job = on_job, .on_closed = on_closed};
+        static const TaskHooks hooks = {
+                .finding = on_finding, .erasing = on_erasing, .stores_changed = on_stores_changed};
         _cleanup_close_ int listen_fd = options->listen_fd, kept_fd = options->mount_ns_fd;
         _cleanup_(cleanup_provisioner_free) Provisioner *p = calloc(1, sizeof(*p));
         int r;
@@ -167,7 +188,12 @@ int provisioner_new(const ProvisionerOptions *options, Provisioner **ret)
         p->ns_fd = p->runtime_fd = p->list.context.mnt_fd = p->runner.records_fd = -EBADF;
         p->list.context.has_fd_keeper = options->has_fd_keeper;
         list_init(&p->runner.tasks);
+        p->runner.hooks = &hooks;
+        p->runner.userdata = p;
 
+        r = privilege_drop_resource();
+        if (r < 0)
+                return log_errno(LOG_ERR, r, "Cannot give up CAP_SYS_RESOURCE, for which no quota holds");
         r = raise_descriptors(&p->dispatch.pools_max);
         if (r < 0)
                 return r;

@@ -61,6 +61,20 @@ typedef struct StoreBackend {
         /* In a worker: WORK_RELEASE, for which -ETIMEDOUT means not yet, ask again; and what else of WorkOp
          * is not done in the ordinary way (work.c): WORK_ORDINARY for the rest. */
         int (*work)(const WorkOrder *order, const int fds[static WORK_FDS_MAX], WorkResult *result);
+
+        /*
+         * The rest is for files that the client cannot change, and is NULL for all others. Size and length are
+         * the file's then, not the record's; get_limit() and set_limit() are not called.
+         */
+
+        /* Grow and shrink are one order, WORK_RESIZE; WORK_SEAL ends one that was left undone. */
+        bool sealed;
+        /* A file was found: everything of the pool but its record, with what keeps it. */
+        int (*adopt)(StoreEntry *store, PoolFile *pool);
+        /* Whether somebody has the empty file of a released pool open. */
+        bool (*is_held)(const PoolFile *pool);
+        /* A file was found unsealed: what it had may be in two hands. The store takes no new pools any more. */
+        void (*distrust)(StoreEntry *store);
 } StoreBackend;
 
 extern const StoreBackend store_tmpfs;

@@ -134,6 +134,16 @@ void store_entry_forget(PoolFile *pool)
         (void)poolfile_free(pool);
 }
 
+bool store_entry_is_closed(const StoreEntry *store)
+{
+        if (store->closed)
+                return true;
+        for (size_t i = 0; i < store->pools.n; i++)
+                if (store->pools.pools[i]->doubtful)
+                        return true;
+        return false;
+}
+
 void store_entry_describe(const StoreEntry *store, JobStore *ret)
 {
         *ret = (JobStore){
@@ -142,9 +152,16 @@ void store_entry_describe(const StoreEntry *store, JobStore *ret)
                 .kind = store->config.kind,
                 .page_size = store->page_size,
                 .flags = (store->available ? JOB_STORE_AVAILABLE : 0U) |
+                         (store_entry_is_closed(store) ? JOB_STORE_CLOSED : 0U) |
                          (store->keeps ? JOB_STORE_KEEPS : 0U) |
                          (store->backend->audited ? JOB_STORE_AUDITED : 0U) | store->tested,
         };
+        if (ret->flags & JOB_STORE_CLOSED) { /* for whoever adds up: it is full */
+                ret->capacity = 0;
+                for (size_t i = 0; i < store->pools.n; i++)
+                        if (store->pools.pools[i]->committed)
+                                ret->capacity += store->pools.pools[i]->limit;
+        }
         memcpy(ret->name, store->config.name, sizeof(ret->name));
         memcpy(ret->reason, store->reason, sizeof(ret->reason));
 }

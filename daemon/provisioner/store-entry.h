@@ -30,6 +30,7 @@ struct StoreEntry {
         uint32_t index;
         bool available;
         bool keeps;
+        bool closed; /* no new pools; the reason says why */
         uint64_t capacity;
         uint32_t page_size;
         uint32_t tested;    /* JOB_STORE_TESTED, with what the self-test found */
@@ -66,5 +67,8 @@ int store_entry_refuse(StoreEntry *store, int error, const char *format, ...)
 
 /* Remove a pool from the table and free it. */
 void store_entry_forget(PoolFile *pool);
+
+/* Takes no new pools, and gives no more memory to those it has. */
+bool store_entry_is_closed(const StoreEntry *store);
 
 void store_entry_describe(const StoreEntry *store, JobStore *ret);

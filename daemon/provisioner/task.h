@@ -16,8 +16,20 @@
 
 #define TASK_WAITING_MAX 32 /* behind the one that runs, on one pool */
 
+/* What the provisioner is told of tasks. */
+typedef struct TaskHooks {
+        /* A client was caught: `used` is what its pool has. */
+        void (*finding)(void *userdata, const PoolFile *pool, uint64_t used);
+        /* There is a pool to be erased by and by. */
+        void (*erasing)(void *userdata);
+        /* A store has been closed, or is not in doubt any more. */
+        void (*stores_changed)(void *userdata);
+} TaskHooks;
+
 /* What all tasks share. */
 typedef struct TaskRunner {
+        const TaskHooks *hooks;
+        void *userdata;
         Crew *crew;
         int records_fd;
         List tasks; /* Task.task_link */
@@ -39,11 +51,21 @@ struct Task {
         WorkResult result;
         int client_fd; /* goes with the answer */
         uint64_t old_limit;
+        bool resealed; /* the worker died, and another one cleans up */
         List pool_link;
         List task_link;
         JobRequest request;
         uint64_t tail[]; /* aligned for anything */
 };
+
+/*
+ * A broker that has given up, or is gone, charges for what it last knew: then nothing may change any more that is
+ * charged for.
+ */
+static inline bool task_is_abandoned(const Task *task)
+{
+        return !task->connection && !task->alone;
+}
 
 /*
  * Begin a job on a pool, or queue it behind what runs there; it will be answered, and may be before this

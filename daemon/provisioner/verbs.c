@@ -9,13 +9,37 @@
 
 #define PAGE_MAX (64 * 1024) /* bytes: the largest page of any machine */
 
-/*
- * A broker that has given up, or is gone, charges for what it last knew: then nothing may change any more
- * that is charged for.
- */
-static bool task_is_abandoned(const Task *task)
+/* Slower than any medium that is worth it. */
+#define SCRUB_BYTES_PER_USEC 100
+
+/* Empty files of one account that somebody has open. */
+#define HELD_MAX 64
+
+bool verb_ranges_are_valid(const JobRange *ranges, uint32_t n, uint64_t length)
 {
-        return !task->connection && !task->alone;
+        uint64_t end = 0;
+
+        for (uint32_t i = 0; i < n; i++) {
+                if (ranges[i].count == 0 || ranges[i].first < end)
+                        return false;
+                end = (uint64_t)ranges[i].first + ranges[i].count;
+                if (end > length / JOB_UNIT)
+                        return false;
+        }
+        return true;
+}
+
+uint32_t verb_order_flags(const PoolFile *pool)
+{
+        return (pool->store->config.scrub == SCRUB_RELEASE ? WORK_SCRUB : 0U) |
+               (pool->releasing ? WORK_RELEASING : 0U);
+}
+
+/* What is overwritten takes its time. */
+uint64_t verb_order_usec(const PoolFile *pool)
+{
+        return WORK_USEC +
+               (pool->store->config.scrub == SCRUB_RELEASE ? pool->limit / SCRUB_BYTES_PER_USEC : 0);
 }
 
 static int write_record(const Task *task)
@@ -97,11 +121,6 @@ int verb_create(Task *task)
 
 /* ------------------------------------------------------------------------------------- grow and shrink */
 
-static bool pool_is_served(const PoolFile *pool)
-{
-        return pool->committed && !pool->releasing && !pool->cheat;
-}
-
 static int set_limit(PoolFile *pool, uint64_t bytes)
 {
         int r = pool->store->backend->set_limit(pool->store, pool, bytes);
@@ -169,6 +188,8 @@ int verb_grow(Task *task)
         PoolFile *pool = task->pool;
         JobRequest *request = &task->request;
 
+        if (pool->store->backend->sealed)
+                return verb_resize(task);
         switch (task->stage++) {
         case 0:
                 if (!pool_is_served(pool))
@@ -191,21 +212,6 @@ int verb_grow(Task *task)
                 return task->result.error < 0 ? grow_undo(task) : 0;
         }
         return -EINVAL;
-}
-
-/* Ascending, none empty, all in the file; no sum overflows 64 bits. */
-static bool ranges_are_valid(const JobRange *ranges, uint32_t n, uint64_t length)
-{
-        uint64_t end = 0;
-
-        for (uint32_t i = 0; i < n; i++) {
-                if (ranges[i].count == 0 || ranges[i].first < end)
-                        return false;
-                end = (uint64_t)ranges[i].first + ranges[i].count;
-                if (end > length / JOB_UNIT)
-                        return false;
-        }
-        return true;
 }
 
 static int shrink_commit(Task *task)
@@ -231,11 +237,13 @@ int verb_shrink(Task *task)
         const JobRequest *request = &task->request;
         const JobRange *ranges = (const JobRange *)task->tail;
 
+        if (pool->store->backend->sealed)
+                return verb_resize(task);
         switch (task->stage++) {
         case 0:
                 if (!pool_is_served(pool))
                         return -ESTALE;
-                if (request->bytes > pool->limit || !ranges_are_valid(ranges, request->n, pool->length))
+                if (request->bytes > pool->limit || !verb_ranges_are_valid(ranges, request->n, pool->length))
                         return -EINVAL;
                 if (request->n > 0) {
                         WorkOrder order = {.op = WORK_PUNCH, .n = request->n};
@@ -252,10 +260,37 @@ int verb_shrink(Task *task)
 
 /* --------------------------------------------------------------------------------------------- release */
 
+/*
+ * What a client keeps open of a pool that is gone has no memory, but it is a file, of which there are not so many:
+ * beyond some it is charged for the pool as if it had it still.
+ */
+static bool pool_may_linger(const PoolFile *pool)
+{
+        const PoolTable *table = &pool->store->pools;
+        unsigned n = 0;
+
+        if (pool->held)
+                return true;
+        for (size_t i = 0; i < table->n; i++)
+                if (table->pools[i]->held && table->pools[i]->account == pool->account)
+                        n++;
+        return n < HELD_MAX;
+}
+
+static void pool_linger(Task *task)
+{
+        PoolFile *pool = task->pool;
+
+        pool->held = pool->erasing = true;
+        pool->committed = false;
+        task->runner->hooks->erasing(task->runner->userdata);
+}
+
 int verb_release(Task *task)
 {
         PoolFile *pool = task->pool;
-        WorkOrder order = {.op = WORK_RELEASE, .bytes = task->request.bytes};
+        WorkOrder order = {
+                .op = WORK_RELEASE, .bytes = task->request.bytes, .flags = verb_order_flags(pool)};
         int r;
 
         switch (task->stage++) {
@@ -267,10 +302,14 @@ int verb_release(Task *task)
                                 return r;
                         pool->releasing = true;
                 }
-                return task_order(task, &order, WORK_USEC);
+                if (pool->lost)
+                        return -ETIMEDOUT;
+                return task_order(task, &order, verb_order_usec(pool));
         case 1:
                 if (task->result.error < 0)
                         return task->result.error;
+                if (task->result.flags & WORK_HELD && !pool_may_linger(pool))
+                        return -ETIMEDOUT;
                 if (task->result.left > PAGE_MAX)
                         log_notice("Store %s: pool %016" PRIx64 " is released, but for %" PRIu64
                                    " bytes that its client can keep as long as it has the file open",
@@ -278,7 +317,10 @@ int verb_release(Task *task)
                 r = record_remove(task->runner->records_fd, pool->store->config.name, pool->id);
                 if (r < 0)
                         return r;
-                task->pool_gone = true;
+                if (task->result.flags & WORK_HELD)
+                        pool_linger(task);
+                else
+                        task->pool_gone = true;
                 return 0;
         }
         return -EINVAL;

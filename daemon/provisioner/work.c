@@ -92,6 +92,8 @@ static int work_ordinarily(const WorkOrder *order, int fd)
         case WORK_TRUNCATE:
                 return ftruncate(fd, 0) < 0 ? -errno : 0;
         case WORK_RELEASE: /* there is no ordinary way */
+        case WORK_RESIZE:
+        case WORK_SEAL:
                 break;
         }
         return -EINVAL;

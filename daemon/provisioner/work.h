@@ -18,7 +18,22 @@ typedef enum WorkOp {
         WORK_ALLOCATE,   /* memory for `bytes` of the file, lowest holes first */
         WORK_TRUNCATE,   /* to nothing */
         WORK_RELEASE,    /* everything, for good; `bytes` as in JOB_RELEASE */
+        WORK_RESIZE,     /* a file that is sealed: up or down, at once */
+        WORK_SEAL,       /* as far as that was left undone */
 } WorkOp;
+
+/* Of an order. */
+enum {
+        WORK_SCRUB = 1 << 0,     /* overwrite what is freed */
+        WORK_RELEASING = 1 << 1, /* the pool's release had begun */
+};
+
+/* Of a result. */
+enum {
+        WORK_HELD = 1 << 0,     /* RELEASE: the memory is back, but somebody has the file open */
+        WORK_RACED = 1 << 1,    /* RESIZE: the client has changed the file each time that it could */
+        WORK_UNSEALED = 1 << 2, /* SEAL: it was not sealed */
+};
 
 /* Descriptors that go with an order. */
 enum {
@@ -34,14 +49,16 @@ typedef struct WorkOrder {
         uint64_t bytes;
         uint64_t length;
         uint32_t n;
-        uint32_t reserved;
+        uint32_t flags;
         JobRange ranges[JOB_RANGES_MAX];
 } WorkOrder;
 
 typedef struct WorkResult {
         int32_t error; /* 0 or negative errno */
-        uint32_t reserved;
-        uint64_t left; /* RELEASE: bytes that the client may still hold */
+        uint32_t flags;
+        uint64_t left;   /* RELEASE: bytes that the client may still hold */
+        uint64_t bytes;  /* RESIZE, SEAL: the size now */
+        uint64_t length; /* and the length of the file */
 } WorkResult;
 
 /* Bytes of an order with its n ranges. */
