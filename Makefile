@@ -92,7 +92,7 @@ BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(SRC_BENCH))
 TESTPROGS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(SRC_TESTPROGS))
 
 .PHONY: help deps all demo check check-unit check-integration check-layers check-clang check-format check-install \
-	asan bench format install uninstall clean testprogs
+	check-vm vm-shell asan bench format install uninstall clean testprogs
 
 help: ## this list
 	@echo 'pmbroker $(VERSION)'
@@ -206,6 +206,14 @@ check-clang: ## clang builds everything without a warning
 
 check-install: all ## install and uninstall leave what they should
 	@tests/check-install.sh $(BUILD)
+
+check-vm: all testprogs ## the same daemon under systemd, with NVDIMMs, in an emulated machine
+	@tools/install-deps.sh vm
+	@MAKE='$(MAKE)' tests/vm/run.sh $(BUILD) $(ARGS)
+
+vm-shell: all testprogs ## a root shell in that machine, on this terminal
+	@tools/install-deps.sh vm
+	@MAKE='$(MAKE)' tests/vm/run.sh --shell $(BUILD)
 
 asan: ## build with ASan and UBSan, run the unit and black-box tests
 	@tools/install-deps.sh check

@@ -246,6 +246,11 @@ int connection_call(Connection *c, Call *call)
                                 call->packet.request_id = ++c->request_id;
 
                 r = call_once(c, call, deadline);
+                /* The provisioner may have gone away with it half done: not to be taken for undone. */
+                if ((call->flags & CALL_ONCE) && call->refusal.code == RESULT_RETRY) {
+                        call->uncertain = true;
+                        break;
+                }
                 if (!refused_for_now(call) || (call->flags & CALL_IF_CONNECTED) ||
                         now_usec() + pause >= deadline)
                         break;

@@ -174,3 +174,13 @@ int log_errno(int level, int error, const char *format, ...)
         errno = saved;
         return -error;
 }
+
+void log_lines(int level, const char *text)
+{
+        for (const char *p = text; p && *p;) {
+                size_t n = strcspn(p, "\n");
+
+                log_full(level, "%.*s", (int)n, p);
+                p += n + (p[n] == '\n');
+        }
+}

@@ -19,6 +19,9 @@ void log_full(int level, const char *format, ...) __attribute__((format(printf, 
 /* The same with ": strerror(error)"; returns -abs(error), so that `return log_errno(...)` passes it up. */
 int log_errno(int level, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* Each line of a text as a message of its own; NULL is no text. */
+void log_lines(int level, const char *text);
+
 #define log_debug(...)   log_full(LOG_DEBUG, __VA_ARGS__)
 #define log_info(...)    log_full(LOG_INFO, __VA_ARGS__)
 #define log_notice(...)  log_full(LOG_NOTICE, __VA_ARGS__)

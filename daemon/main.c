@@ -181,23 +181,13 @@ static int parse_argv(int argc, char **argv)
 
 /* ---------------------------------------------------------------------------------------- what is shared */
 
-static void print_lines(const char *message)
-{
-        for (const char *p = message; p && *p;) {
-                size_t n = strcspn(p, "\n");
-
-                log_error("%.*s", (int)n, p);
-                p += n + (p[n] == '\n');
-        }
-}
-
 static int load_config(Config **ret)
 {
         _cleanup_free_ char *message = NULL;
         int r = config_load(arg_config ?: CONFIG_DEFAULT_PATH, arg_config != NULL, ret, &message);
 
         if (r < 0) {
-                print_lines(message);
+                log_lines(LOG_ERR, message);
                 return log_errno(LOG_ERR, r, "the configuration is not valid");
         }
         return 0;

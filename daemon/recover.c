@@ -39,7 +39,7 @@ struct Recovery {
         void *userdata;
         bool abandoned; /* a reply is still on its way */
         StoreInfo stores[JOB_STORES_MAX];
-        bool fresh[JOB_STORES_MAX]; /* was not available before */
+        bool fresh[JOB_STORES_MAX]; /* available, and its pools are not known yet */
         size_t n_stores;
         size_t current; /* store that is being read */
         Found *found;
@@ -120,7 +120,8 @@ static void correct(Recovery *rec, Pool *pool)
         Server *server = rec->server;
         const Found *found = find_found(rec, pool->id);
 
-        if (!is_fresh(rec, pool->store))
+        /* A busy pool's own job will tell. */
+        if (!is_fresh(rec, pool->store) || pool->busy)
                 return;
         if (!found) {
                 if (pool->state == POOL_RELEASING) {
@@ -224,6 +225,9 @@ static void compare(Recovery *rec)
                 else
                         adopted++;
         }
+        for (size_t i = 0; i < rec->n_stores; i++)
+                if (rec->fresh[i])
+                        broker_find_store(server->broker, rec->stores[i].name)->pools_known = true;
         if (adopted > 0)
                 log_info("adopted %zu pools", adopted);
         finish(rec, 0);
@@ -357,8 +361,13 @@ static void on_stores(const JobReply *reply, const void *tail, int *fd, void *us
                 };
                 memcpy(info->name, store.name, sizeof(info->name));
                 memcpy(info->reason, store.reason, sizeof(info->reason));
+                for (size_t k = 0; k < rec->n_stores; k++)
+                        if (info->name[0] == '\0' || strcmp(rec->stores[k].name, info->name) == 0) {
+                                finish(rec, -EBADMSG);
+                                return;
+                        }
                 known = broker_find_store(rec->server->broker, info->name);
-                rec->fresh[rec->n_stores] = info->available && (!known || !known->info.available);
+                rec->fresh[rec->n_stores] = info->available && (!known || !known->pools_known);
                 rec->n_stores++;
         }
         r = broker_set_stores(rec->server->broker, rec->stores, rec->n_stores);

@@ -3,7 +3,6 @@
 #include "reload.h"
 
 #include <inttypes.h>
-#include <string.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
 
@@ -22,11 +21,7 @@ Config *reload_begin(const char *path, bool must_exist)
                 (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000);
         r = config_load(path, must_exist, &config, &message);
         if (r < 0) {
-                char *save = NULL;
-
-                for (char *line = message ? strtok_r(message, "\n", &save) : NULL; line;
-                        line = strtok_r(NULL, "\n", &save))
-                        log_error("%s", line);
+                log_lines(LOG_ERR, message);
                 (void)log_errno(LOG_ERR, r, "the configuration is not valid, the old one stays");
                 return NULL;
         }

@@ -21,10 +21,14 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "config.h"
 #include "log.h"
+#include "statedir.h"
 
-#define RESTART_USEC (100 * UINT64_C(1000))
-#define STOP_USEC    (5 * USEC_PER_SEC)
+#define RESTART_MIN_USEC (100 * UINT64_C(1000))
+#define RESTART_MAX_USEC (5 * USEC_PER_SEC)
+#define RAN_WELL_USEC    USEC_PER_SEC /* who ran that long is started again at once */
+#define STOP_USEC        (5 * USEC_PER_SEC)
 
 typedef struct Supervisor Supervisor;
 
@@ -34,6 +38,8 @@ typedef struct Child {
         const char *fd_name;
         int listen_fd;
         pid_t pid; /* 0: not running */
+        uint64_t started_usec;
+        uint64_t restart_usec;
         sd_event_source *exit;
         sd_event_source *restart;
 } Child;
@@ -118,16 +124,41 @@ static _Noreturn void exec_child(const Child *child)
         _exit(EXIT_FAILURE);
 }
 
+static uint64_t now_usec(sd_event *event)
+{
+        uint64_t now = 0;
+
+        (void)sd_event_now(event, CLOCK_MONOTONIC, &now);
+        return now;
+}
+
 static int on_restart(sd_event_source *source, uint64_t usec, void *userdata)
 {
         Child *child = userdata;
+        int r;
 
-        (void)source;
         (void)usec;
+        if (child->supervisor->stopping || child->pid > 0)
+                return 0;
+        r = start_child(child);
+        if (r >= 0)
+                return 0;
+        (void)log_errno(LOG_ERR, r, "cannot start the %s, trying again", child->role + 2);
+        (void)sd_event_source_set_time_relative(source, RESTART_MAX_USEC);
+        return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+static int restart_later(Child *child)
+{
+        sd_event *event = child->supervisor->event;
+
+        if (child->restart_usec == 0 || now_usec(event) - child->started_usec >= RAN_WELL_USEC)
+                child->restart_usec = RESTART_MIN_USEC;
+        else if (child->restart_usec < RESTART_MAX_USEC)
+                child->restart_usec *= 2;
         child->restart = sd_event_source_disable_unref(child->restart);
-        if (!child->supervisor->stopping && child->pid == 0)
-                return start_child(child);
-        return 0;
+        return sd_event_add_time_relative(
+                event, &child->restart, CLOCK_MONOTONIC, child->restart_usec, 0, on_restart, child);
 }
 
 static int stop_next(Supervisor *s)
@@ -167,8 +198,7 @@ static int on_child_exit(sd_event_source *source, const siginfo_t *si, void *use
                 log_error("%s exited with status %d, starting it again", child->role + 2, si->si_status);
         else
                 log_error("%s was killed by signal %d, starting it again", child->role + 2, si->si_status);
-        return sd_event_add_time_relative(
-                s->event, &child->restart, CLOCK_MONOTONIC, RESTART_USEC, 0, on_restart, child);
+        return restart_later(child);
 }
 
 static int start_child(Child *child)
@@ -181,6 +211,7 @@ static int start_child(Child *child)
         if (pid == 0)
                 exec_child(child);
         child->pid = pid;
+        child->started_usec = now_usec(s->event);
         return sd_event_add_child(s->event, &child->exit, pid, WEXITED, on_child_exit, child);
 }
 
@@ -277,53 +308,36 @@ static char *absolute(const char *path, const char *suffix)
         return result;
 }
 
-/* Whoever holds the lock serves this directory, so that a socket that is there can only be left over. */
-static int prepare_state_dir(Supervisor *s)
+static int set_up_files(Supervisor *s)
 {
-        _cleanup_close_ int dir = -EBADF;
+        const SupervisorOptions *o = s->options;
+        int r;
 
-        s->state_dir = s->options->state_dir ? absolute(s->options->state_dir, "")
-                                             : absolute(s->options->socket_path, ".d");
+        s->state_dir = o->state_dir ? absolute(o->state_dir, "") : absolute(o->socket_path, ".d");
         if (!s->state_dir || asprintf(&s->jobs_path, "%s/jobs.sock", s->state_dir) < 0)
                 return log_errno(LOG_ERR, -ENOMEM, "cannot start");
-        if (mkdir(s->state_dir, 0711) < 0 && errno != EEXIST)
-                return log_errno(LOG_ERR, errno, "cannot make %s", s->state_dir);
-        dir = open(s->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (dir < 0)
-                return log_errno(LOG_ERR, errno, "cannot open %s", s->state_dir);
-        s->lock_fd = openat(dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (s->lock_fd < 0)
-                return log_errno(LOG_ERR, errno, "cannot open %s/lock", s->state_dir);
-        if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-                if (errno == EWOULDBLOCK)
-                        return log_errno(
-                                LOG_ERR, EBUSY, "another pmbrokerd serves %s", s->options->socket_path);
-                return log_errno(LOG_ERR, errno, "cannot lock %s/lock", s->state_dir);
-        }
-        return 0;
+        r = statedir_lock(s->state_dir, &s->lock_fd);
+        if (r == -EBUSY)
+                return log_errno(LOG_ERR, r, "another pmbrokerd serves %s", o->socket_path);
+        if (r < 0)
+                return r;
+        r = statedir_listen(s->jobs_path, 0600, s->uid, s->gid, &s->provisioner.listen_fd);
+        if (r < 0)
+                return r;
+        return statedir_listen(o->socket_path, 0666, (uid_t)-1, (gid_t)-1, &s->broker.listen_fd);
 }
 
-static int listen_at(const char *path, mode_t mode, uid_t uid, gid_t gid, int *ret)
+/* The children would only say so again and again. */
+static int check_config(const Supervisor *s)
 {
-        struct sockaddr_un address = {.sun_family = AF_UNIX};
-        _cleanup_close_ int fd = -EBADF;
+        _cleanup_(cleanup_config_free) Config *config = NULL;
+        _cleanup_free_ char *message = NULL;
+        int r = config_load(s->options->config_path, s->options->config_must_exist, &config, &message);
 
-        if (strlen(path) >= sizeof(address.sun_path))
-                return log_errno(LOG_ERR, ENAMETOOLONG, "%s: a socket's path has at most %zu characters",
-                        path, sizeof(address.sun_path) - 1);
-        memcpy(address.sun_path, path, strlen(path) + 1);
-        fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (fd < 0)
-                return log_errno(LOG_ERR, errno, "cannot make a socket");
-        if (unlink(path) < 0 && errno != ENOENT)
-                return log_errno(LOG_ERR, errno, "cannot remove what is left at %s", path);
-        if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-                return log_errno(LOG_ERR, errno, "cannot bind %s", path);
-        if (chmod(path, mode) < 0 || (geteuid() == 0 && chown(path, uid, gid) < 0))
-                return log_errno(LOG_ERR, errno, "cannot set the rights of %s", path);
-        if (listen(fd, SOMAXCONN) < 0)
-                return log_errno(LOG_ERR, errno, "cannot listen at %s", path);
-        *ret = TAKE_FD(fd);
+        if (r < 0) {
+                log_lines(LOG_ERR, message);
+                return log_errno(LOG_ERR, r, "the configuration is not valid");
+        }
         return 0;
 }
 
@@ -350,13 +364,10 @@ static int set_up(Supervisor *s)
         r = find_user(s);
         if (r < 0)
                 return r;
-        r = prepare_state_dir(s);
+        r = check_config(s);
         if (r < 0)
                 return r;
-        r = listen_at(s->jobs_path, 0600, s->uid, s->gid, &s->provisioner.listen_fd);
-        if (r < 0)
-                return r;
-        r = listen_at(s->options->socket_path, 0666, 0, 0, &s->broker.listen_fd);
+        r = set_up_files(s);
         if (r < 0)
                 return r;
 

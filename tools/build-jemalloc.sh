@@ -24,7 +24,10 @@ debian_suite=bookworm
 sha256=2db82d1e7119df3e71b7640219b6dfe84789bc0537983c3b7ac4f7189aecfeaa
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
-[ $# -eq 1 ] && [ -n "$1" ] || { echo "usage: $0 DIR" >&2; exit 64; }
+if [ $# -ne 1 ] || [ -z "$1" ]; then
+    echo "usage: $0 DIR" >&2
+    exit 64
+fi
 mkdir -p "$(dirname "$1")"
 dir=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
 cc=${CC:-gcc}
@@ -67,12 +70,12 @@ key=$({
 cache_home=${XDG_CACHE_HOME:-${HOME:+$HOME/.cache}}
 cache=${cache_home:+$cache_home/pmbroker/jemalloc-$version-$key}
 
-complete() {
+is_complete() {
     [ -s "$1/lib/libpmb_jemalloc.a" ] && [ -s "$1/include/pmb_jemalloc.h" ] &&
         [ "$(cat "$1/stamp" 2>/dev/null)" = "$key" ]
 }
 
-if complete "$dir"; then
+if is_complete "$dir"; then
     touch "$dir/lib/libpmb_jemalloc.a"
     exit 0
 fi
@@ -88,7 +91,7 @@ put() {
 }
 
 # A cache that belongs to somebody else (sudo with the caller's HOME) is neither trusted nor written to.
-if [ -n "$cache" ] && [ -O "$cache" ] && complete "$cache"; then
+if [ -n "$cache" ] && [ -O "$cache" ] && is_complete "$cache"; then
     cp -R "$cache" "$work/new"
     put "$work/new"
     exit 0
@@ -221,16 +224,26 @@ conf=$conf,lg_extent_max_active_fit:30
 
 # shellcheck disable=SC2086
 quietly env force_tls=0 CC="$cc" CFLAGS='-O3 -g1 -funroll-loops -fPIC -fno-strict-aliasing -w' ./configure \
-    --with-jemalloc-prefix=pmbj_ --with-private-namespace=pmbj_ --with-malloc-conf="$conf" $page \
+    --with-jemalloc-prefix=pmbj_ --with-malloc-conf="$conf" $page \
     --disable-cxx --disable-libdl --disable-doc --disable-cache-oblivious --disable-shared --disable-fill
 defs=include/jemalloc/internal/jemalloc_internal_defs.h
 for name in JEMALLOC_TLS JEMALLOC_CACHE_OBLIVIOUS JEMALLOC_IS_MALLOC; do
     ! grep -q "^#define $name\b" "$defs" || fail "configure has set $name"
 done
-quietly make -j "$(nproc 2>/dev/null || echo 2)" lib/libjemalloc_pic.a
+
+# jemalloc gives its internal names a prefix by compiling everything twice. Once will do: rename them afterwards.
+for f in private_namespace.gen.h private_namespace.h; do
+    : >include/jemalloc/internal/$f
+    old="${old:-} -o include/jemalloc/internal/$f"
+done
+# shellcheck disable=SC2086
+quietly make -j "$(nproc 2>/dev/null || echo 2)" $old lib/libjemalloc_pic.a
+nm --defined-only -g -f posix lib/libjemalloc_pic.a |
+    awk 'NF > 2 && $1 !~ /^pmbj_/ {print $1, "pmbj_" $1}' | sort -u >names
+[ "$(wc -l <names)" -gt 500 ] || fail "the names of jemalloc are not as expected"
 
 mkdir -p "$work/new/lib" "$work/new/include"
-cp lib/libjemalloc_pic.a "$work/new/lib/libpmb_jemalloc.a"
+quietly objcopy --redefine-syms=names lib/libjemalloc_pic.a "$work/new/lib/libpmb_jemalloc.a"
 {
     echo '/* jemalloc '$version', generated; its own warnings are not ours. */'
     echo '#pragma GCC system_header'
@@ -243,6 +256,7 @@ cd "$dir/.."
 if [ -n "$cache" ] && mkdir -p "$cache_home/pmbroker" 2>/dev/null && [ -O "$cache_home/pmbroker" ]; then
     # Never needed: a full disk or a second builder that was faster are no reason to fail.
     if copy=$(mktemp -d "$cache.XXXXXX" 2>/dev/null); then
+        chmod 755 "$copy"
         if ! { cp -R "$work/new/." "$copy" && { [ ! -e "$cache" ] || rm -rf "$cache"; } && mv -T "$copy" "$cache"; } \
             2>/dev/null; then
             rm -rf "$copy"

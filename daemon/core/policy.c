@@ -36,16 +36,20 @@ static bool glob_matches(const char *glob, const char *s, size_t length)
         return *glob == '\0';
 }
 
+/* The slices that the system has made stand first in the path. What follows the first unit (user@1000.service, say) is
+ * named by whom the unit belongs to, who must not become another tenant by it. */
 static bool slice_matches(const char *glob, const char *cgroup)
 {
         static const char suffix[] = ".slice";
         const size_t n_suffix = sizeof(suffix) - 1;
 
+        cgroup += strspn(cgroup, "/");
         while (*cgroup != '\0') {
                 size_t length = strcspn(cgroup, "/");
 
-                if (length > n_suffix && memcmp(cgroup + length - n_suffix, suffix, n_suffix) == 0 &&
-                        glob_matches(glob, cgroup, length))
+                if (length <= n_suffix || memcmp(cgroup + length - n_suffix, suffix, n_suffix) != 0)
+                        return false;
+                if (glob_matches(glob, cgroup, length))
                         return true;
                 cgroup += length;
                 cgroup += strspn(cgroup, "/");

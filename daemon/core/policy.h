@@ -36,7 +36,7 @@ typedef struct Match {
         const char *glob; /* unit name or slice, with * and ?; borrowed */
 } Match;
 
-/* A slice glob is held against every component of the cgroup path that ends in ".slice". */
+/* A slice glob is held against each of the slices that the cgroup path begins with. */
 bool match_peer(const Match *match, const PeerIdentity *peer);
 
 /* What a peer may do besides minding its own pools. */

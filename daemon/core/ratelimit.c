@@ -31,6 +31,20 @@ void ratelimit_init(RateLimit *limit, uint32_t per_sec, uint32_t burst, uint64_t
                 limit->tokens_usec = full(limit);
 }
 
+void ratelimit_set(RateLimit *limit, uint32_t per_sec, uint32_t burst)
+{
+        if (limit->per_sec == per_sec && limit->burst == burst)
+                return;
+        if (limit->per_sec == 0) {
+                ratelimit_init(limit, per_sec, burst, limit->last_usec);
+                return;
+        }
+        limit->per_sec = per_sec;
+        limit->burst = burst;
+        if (per_sec > 0 && limit->tokens_usec > full(limit))
+                limit->tokens_usec = full(limit);
+}
+
 bool ratelimit_take(RateLimit *limit, uint64_t now_usec)
 {
         if (limit->per_sec == 0)

@@ -14,6 +14,8 @@ typedef struct RateLimit {
 } RateLimit;
 
 void ratelimit_init(RateLimit *limit, uint32_t per_sec, uint32_t burst, uint64_t now_usec);
+/* Other figures; what is in the bucket stays, up to the new burst. */
+void ratelimit_set(RateLimit *limit, uint32_t per_sec, uint32_t burst);
 /* Take one token; false when there is none. */
 bool ratelimit_take(RateLimit *limit, uint64_t now_usec);
 /* True when all tokens are there, so that forgetting the bucket loses nothing. */

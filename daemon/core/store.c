@@ -60,11 +60,13 @@ void store_set_info(Store *store, const StoreInfo *info)
         assert(memchr(info->reason, '\0', sizeof(info->reason)));
         store->info = *info;
         store->gone = false;
+        if (!info->available)
+                store->pools_known = false;
 }
 
 void store_set_unavailable(Store *store, const char *reason)
 {
-        store->info.available = false;
+        store->info.available = store->pools_known = false;
         set_reason(store, reason);
 }
 

@@ -53,6 +53,7 @@ typedef struct StoreInfo {
 typedef struct Store {
         StoreInfo info;
         uint64_t charged; /* bytes */
+        bool pools_known; /* the edge has gone through what is in it since it became available */
         uint32_t n_pools;
         bool gone;       /* not served any more; here until its last pool goes */
         List store_link; /* Broker.stores, in configuration order */

@@ -129,8 +129,6 @@ static void try_connect(Jobs *jobs)
                 schedule_retry(jobs);
                 return;
         }
-        jobs->announced = false;
-        jobs->retry_usec = RETRY_MIN_USEC;
         jobs->hooks.connected(jobs->hooks.userdata);
 }
 
@@ -300,6 +298,9 @@ static int receive(Jobs *jobs)
                 return -EPROTONOSUPPORT;
         if (tail_size_of(&reply) != (size_t)n - sizeof(reply))
                 return -EBADMSG;
+        /* Only now: one who accepts and hangs up is not to be bothered more often than one who is not there. */
+        jobs->announced = false;
+        jobs->retry_usec = RETRY_MIN_USEC;
         if (reply.serial == 0) {
                 jobs->hooks.event(&reply, jobs->buffer + sizeof(reply), jobs->hooks.userdata);
                 return 0;
@@ -326,10 +327,13 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdat
                 r = receive(jobs);
         if (r >= 0 || r == -EAGAIN)
                 return 0;
-        if (wire_error_is_disconnect(r))
+        if (jobs->announced)
+                ; /* said already */
+        else if (wire_error_is_disconnect(r))
                 log_info("the provisioner has gone away, connecting again");
         else
                 (void)log_errno(LOG_WARNING, r, "the connection to the provisioner broke, connecting again");
+        jobs->announced = true;
         drop_connection(jobs, -ECONNRESET);
         jobs->hooks.disconnected(jobs->hooks.userdata);
         schedule_retry(jobs);

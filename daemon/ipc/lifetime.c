@@ -53,6 +53,13 @@ static int on_owner_exit(sd_event_source *source, int fd, uint32_t events, void 
         (void)events;
         (void)sd_event_source_set_enabled(source, SD_EVENT_OFF);
         w->owner->gone = true;
+        /* Its children may still hold its connections; they are nobody's now. */
+        list_for_each (it, &w->server->sessions) {
+                Session *session = list_entry(it, Session, server_link);
+
+                if (session->owner == w->owner)
+                        session_close(session);
+        }
         owner_release_pools(w->server, w->owner);
         return 0;
 }
@@ -240,7 +247,7 @@ static void on_released(const JobReply *reply, const void *tail, int *fd, void *
                 log_notice("pool %016" PRIx64
                            " of uid %u in store %s: somebody still holds its memory, it stays charged",
                         pool->id, pool->owner->uid, pool->store->info.name);
-        else if (reply->error != -ECONNRESET && reply->error != -ETIMEDOUT)
+        else if (reply->error != -ECONNRESET && reply->error != -ECANCELED && reply->error != -ETIMEDOUT)
                 (void)log_errno(LOG_WARNING, reply->error,
                         "cannot release pool %016" PRIx64 " in store %s, trying again", pool->id,
                         pool->store->info.name);

@@ -196,6 +196,11 @@ void service_create_pool(Call *call, const Pmbroker__V1__ClientPacket *packet)
         Pool *pool;
         int r;
 
+        /* A child may go on using the connection of a process that has ended: there is nobody to own a pool. */
+        if (session->owner->gone) {
+                refuse(call, &(Refusal){.code = RESULT_DENIED});
+                return;
+        }
         if (m->name[0] != '\0' && !name_is_valid(m->name)) {
                 refuse(call, &(Refusal){.code = RESULT_INVALID});
                 return;

@@ -2,8 +2,6 @@
 
 #include "ipc/service.h"
 
-#include <string.h>
-
 #include "base/cleanup.h"
 #include "proto/wire.h"
 
@@ -26,7 +24,6 @@ static void service_hello(Call *call, const Pmbroker__V1__ClientPacket *packet)
         }
         session->hello_done = true;
         session->hello_timer = sd_event_source_disable_unref(session->hello_timer);
-        memcpy(session->program, hello->program, strlen(hello->program) + 1); /* wire.c holds it to 64 */
         reply.major = WIRE_MAJOR;
         reply.minor = WIRE_MINOR;
         reply.version = (char *)(uintptr_t)PMBROKER_VERSION;

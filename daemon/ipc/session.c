@@ -24,8 +24,9 @@
 #include "log.h"
 #include "proto/wire.h"
 
-#define READS_PER_TURN 8 /* then the others have their turn */
-#define FD_POLL_USEC   1000
+#define READS_PER_TURN   8 /* then the others have their turn */
+#define FD_POLL_MIN_USEC UINT64_C(1000)
+#define FD_POLL_MAX_USEC (100 * UINT64_C(1000))
 
 struct SessionOutput {
         List link;
@@ -183,10 +184,12 @@ static int wait_for_fd(Session *s)
         int r;
 
         if (!s->fd_timer) {
-                r = sd_event_add_time_relative(s->server->event, &s->fd_timer, CLOCK_MONOTONIC, FD_POLL_USEC,
-                        FD_POLL_USEC / 4, on_fd_timer, s);
+                r = sd_event_add_time_relative(s->server->event, &s->fd_timer, CLOCK_MONOTONIC,
+                        s->fd_poll_usec, s->fd_poll_usec / 4, on_fd_timer, s);
                 if (r < 0)
                         return r;
+                s->fd_poll_usec =
+                        s->fd_poll_usec * 2 < FD_POLL_MAX_USEC ? s->fd_poll_usec * 2 : FD_POLL_MAX_USEC;
         }
         return -EAGAIN;
 }
@@ -201,8 +204,10 @@ static int try_send(Session *s, const void *data, size_t size, int fd)
         r = wire_send(s->fd, data, size, fd);
         if (r == -ETOOMANYREFS) /* too many unread descriptors, of other sessions of ours */
                 return wait_for_fd(s);
-        if (r == 0 && fd >= 0)
+        if (r == 0 && fd >= 0) {
                 s->fd_unread = true;
+                s->fd_poll_usec = FD_POLL_MIN_USEC;
+        }
         return r;
 }
 
@@ -314,6 +319,16 @@ static void keep_result(Session *s, const Call *call, const uint8_t *data, size_
                 s->n_results++;
 }
 
+/* A refusal for the moment is no result: the request may be repeated. */
+static bool is_result(const Pmbroker__V1__ServerPacket *packet)
+{
+        if (packet->body_case != PMBROKER__V1__SERVER_PACKET__BODY_ERROR)
+                return true;
+        return packet->error->code != PMBROKER__V1__CODE__RETRY &&
+               packet->error->code != PMBROKER__V1__CODE__RATE &&
+               packet->error->code != PMBROKER__V1__CODE__BUSY;
+}
+
 void call_reply(Call *call, Pmbroker__V1__ServerPacket *packet, int pass_fd)
 {
         Session *s = call->session;
@@ -325,7 +340,7 @@ void call_reply(Call *call, Pmbroker__V1__ServerPacket *packet, int pass_fd)
                 packet->serial = call->serial;
                 n = wire_encode_server(packet, data);
                 assert(n > 0);
-                if (call->request_id > 0)
+                if (call->request_id > 0 && is_result(packet))
                         keep_result(s, call, data, (size_t)n);
                 list_unlink(&call->session_link);
                 s->in_flight--;
@@ -527,6 +542,7 @@ int session_new(Server *server, int fd, Peer *peer, User *user, Session **ret)
         s->peer = *peer;
         s->peer.identity.groups = s->peer.groups;
         s->connection = ++server->next_connection;
+        s->fd_poll_usec = FD_POLL_MIN_USEC;
         list_init(&s->calls);
         list_init(&s->outputs);
         list_init(&s->results);

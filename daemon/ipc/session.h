@@ -45,15 +45,15 @@ struct Session {
         Owner *owner;
         Role role;
         bool hello_done;
-        bool closing;   /* freed by the next turn of the loop */
-        bool fd_unread; /* a descriptor was sent and perhaps not read yet */
+        bool closing;          /* freed by the next turn of the loop */
+        bool fd_unread;        /* a descriptor was sent and perhaps not read yet */
+        uint64_t fd_poll_usec; /* how long to wait before looking again */
         uint32_t in_flight;
         List calls;   /* Call.session_link */
         List outputs; /* SessionOutput, in order */
         size_t output_bytes;
         List results; /* SessionResult, oldest first */
         uint32_t n_results;
-        char program[65];
         List server_link;
 };
 

@@ -60,8 +60,11 @@ User *users_get(Users *users, uint32_t uid, uint32_t per_sec, uint32_t burst, ui
         Entry *e;
 
         HASH_FIND(hh, users->by_uid, &uid, sizeof(uid), e);
-        if (e)
+        if (e) {
+                /* The configuration may have changed since. */
+                ratelimit_set(&e->user.requests, per_sec, burst);
                 return &e->user;
+        }
         forget_idle(users, now_usec);
         e = calloc(1, sizeof(*e));
         if (!e)

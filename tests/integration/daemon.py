@@ -74,6 +74,15 @@ def processes_of(text):
     return pids
 
 
+def describe(pid):
+    """What a process is, and what it waits for."""
+    text = [f'pid {pid}']
+    for name in 'cmdline', 'status', 'wchan', 'stack':
+        with contextlib.suppress(OSError):
+            text.append(f'{name}: ' + pathlib.Path(f'/proc/{pid}/{name}').read_text().replace('\0', ' '))
+    return '\n'.join(text)
+
+
 class Daemon:
     """pmbrokerd --socket in a directory of its own, and those who use it."""
 
@@ -134,9 +143,13 @@ class Daemon:
 
     def child(self, role):
         """The pid of the broker or the provisioner."""
-        pids = [pid for pid in processes_of(str(self.state))
-                if f'--{role}'.encode() in pathlib.Path(f'/proc/{pid}/cmdline').read_bytes() and
-                int(pathlib.Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[1]) == self.supervisor.pid]
+        pids = []
+        for pid in processes_of(str(self.state)):
+            with contextlib.suppress(OSError):  # another one that ends just now
+                proc = pathlib.Path(f'/proc/{pid}')
+                parent = int(proc.joinpath('stat').read_text().rsplit(')', 1)[1].split()[1])
+                if parent == self.supervisor.pid and f'--{role}'.encode() in proc.joinpath('cmdline').read_bytes():
+                    pids.append(pid)
         assert len(pids) == 1
         return pids[0]
 
@@ -154,7 +167,9 @@ class Daemon:
                     os.kill(pid, signal.SIGKILL)
                 self.supervisor.wait()
         assert time.monotonic() - begin < 3
-        wait_for(lambda: processes_of(str(self.dir)) == [], 1, 'every process has ended')  # idle workers see it last
+        with contextlib.suppress(pytest.fail.Exception):  # workers finish what they were about
+            wait_for(lambda: processes_of(str(self.dir)) == [], 3)
+        assert [describe(pid) for pid in processes_of(str(self.dir))] == []
         assert str(self.dir) not in pathlib.Path('/proc/self/mountinfo').read_text()
 
     def files(self):

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from daemon import ALICE, BOB, broker, needs_root, one_kind, store, tenant, wait_for
-from pmbproto import MIB, UNIT, pb
+from pmbproto import MIB, UNIT, Client, Closed, Refused, pb
 
 
 @pytest.fixture
@@ -343,3 +343,25 @@ def test_process_of_a_foreign_pid_namespace_has_pools_by_connection(start, kind,
     process.kill()
     process.wait()
     gone(daemon)
+
+
+def test_children_of_the_dead_get_nothing(daemon):
+    """A child that goes on using its dead parent's connection is nobody: it gets no pool that nobody would release."""
+    told, tell = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        user = Client(daemon.socket)
+        user.create(4 * MIB)  # the child holds its memory: in a directory the release has to wait
+        if os.fork() == 0:
+            time.sleep(0.5)
+            try:
+                user.create(2 * MIB)
+                os.write(tell, b'a pool')
+            except (Refused, Closed, OSError):
+                os.write(tell, b'nothing')
+        os._exit(0)
+    os.waitpid(parent, 0)
+    os.close(tell)
+    assert os.read(told, 16) == b'nothing'
+    os.close(told)
+    wait_for(lambda: daemon.status().pools == 0)

@@ -251,6 +251,31 @@ def test_pools_of_tmpfs_end_with_the_provisioner(start, refused):
     assert daemon.is_consistent()
 
 
+def test_changes_that_the_end_of_the_provisioner_cuts_off(daemon, kind):
+    """Each is answered, and what became of it is what the lists say."""
+    user = daemon.user(BOB)
+    for _ in range(5):
+        pool = user.create(4 * MIB, max=64 * MIB).pool
+        serials = [user.send('create_pool', size=4 * MIB) for _ in range(8)]
+        serials += [user.send('resize_pool', pool=pool, size=16 * MIB), user.send('destroy_pool', pool=1)]
+        kill(daemon, 'provisioner')
+        for serial in serials:
+            try:
+                user.answer(serial)
+            except Refused as e:
+                assert e.code in ('RETRY', 'BUSY', 'NOT_FOUND')
+        daemon.wait_until_ready()
+        wait_for(daemon.is_consistent)
+        for row in user.resume():
+            assert row.size in (4 * MIB, 16 * MIB) and row.length >= row.size
+            if user.has_fd(row.pool) and kind == 'dir':
+                assert user.stat(row.pool)[0] >= row.length  # longer after half a grow: no unit more for that
+            if user.has_fd(row.pool):
+                user.give_up(row.pool)
+            user.destroy(row.pool)
+        wait_for(lambda: daemon.status().bytes == 0, 3, 'all are gone')
+
+
 def test_requests_while_the_provisioner_is_away_are_to_be_tried_again(daemon, kind):
     user = daemon.user()
     pool = user.create(UNIT).pool

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A thousand pools of 250 processes: what it takes to hold them, to list them, and to get rid of them."""
 
+import os
 import time
 
 import pytest
@@ -18,6 +19,11 @@ def daemon(start, kind):
         broker(),
         store('main', kind, '4G'),
         *[tenant(f'user-{i}', User=ALICE + i, Bytes='1G', Pools=PROCESSES * POOLS // USERS) for i in range(USERS)])
+
+
+def slowness():
+    """1 on a machine that is ours; more when so many others want to run that each gets a part of a CPU only."""
+    return max(1, os.getloadavg()[0] / os.cpu_count() - 1)
 
 
 def populate(daemon):
@@ -72,6 +78,7 @@ def kill_all(daemon, processes):
 @needs_root
 def test_a_thousand_pools(daemon, kind, capsys):
     """Of times the best of three counts: what else this machine does is none of the daemon's cost."""
+    slow = slowness()
     processes, pools, created = populate(daemon)
     lists = [page_by_page(daemon) for _ in range(3)]
     for rows, _, _ in lists:
@@ -90,7 +97,7 @@ def test_a_thousand_pools(daemon, kind, capsys):
     idle = sum(daemon.cpu_seconds(pid) for pid in children.values()) - cpu
 
     gone = [kill_all(daemon, processes)]
-    while min(gone) >= 1 and len(gone) < 3:
+    while min(gone) >= slow and len(gone) < 3:
         gone.append(kill_all(daemon, populate(daemon)[0]))
 
     with capsys.disabled():
@@ -99,7 +106,7 @@ def test_a_thousand_pools(daemon, kind, capsys):
               f'broker {rss["broker"] / MIB:.1f} MiB, provisioner {rss["provisioner"] / MIB:.1f} MiB, '
               f'both {idle * 100:.0f} % CPU when idle')
     if not IS_SANITIZED:
-        assert listed < 0.05
+        assert listed < 0.05 * slow
         assert max(rss.values()) < MOST_MEMORY
-        assert min(gone) < 1
+        assert min(gone) < 1 * slow
         assert idle < 0.1

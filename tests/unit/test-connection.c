@@ -504,7 +504,7 @@ static void test_no_answer(void **state)
         struct pmb_pool_options options = {.size = 4 * U};
         uint64_t before = now_usec();
 
-        client->connection.timeout_usec = 50000;
+        client->connection.timeout_usec = 400000;
         fake_script(f, RESIZE, FAKE_SILENT);
         assert_int_equal(pmb_pool_resize(pool, 10 * U), -ETIMEDOUT);
         assert_true(now_usec() - before < 5 * USEC_PER_SEC);

@@ -246,6 +246,22 @@ static void what_is_not_of_the_protocol(void **state)
         }
 }
 
+/* One that accepts and hangs up at once is not to be bothered more often than one that is not there. */
+static void one_that_hangs_up_is_left_alone(void **state)
+{
+        uint64_t begin, now;
+
+        (void)state;
+        assert_true(sd_event_now(event, CLOCK_MONOTONIC, &begin) >= 0);
+        for (unsigned i = 0; i < 6; i++) {
+                peer = safe_close(peer);
+                accept_peer();
+        }
+        assert_int_equal(n_connected, 7);
+        assert_true(sd_event_now(event, CLOCK_MONOTONIC, &now) >= 0);
+        assert_true(now - begin >= (10 + 20 + 40 + 80 + 160) * 1000);
+}
+
 static void a_socket_that_is_full(void **state)
 {
         unsigned sent = 0;
@@ -280,6 +296,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(a_tail_and_an_event, setup, teardown),
                 cmocka_unit_test_setup_teardown(the_end_calls_back_and_connects_again, setup, teardown),
                 cmocka_unit_test_setup_teardown(what_is_not_of_the_protocol, setup, teardown),
+                cmocka_unit_test_setup_teardown(one_that_hangs_up_is_left_alone, setup, teardown),
                 cmocka_unit_test_setup_teardown(a_socket_that_is_full, setup, teardown),
         };
 

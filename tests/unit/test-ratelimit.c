@@ -65,6 +65,22 @@ static void zero_limits_nothing(void **state)
         assert_true(ratelimit_is_full(&l, 0));
 }
 
+static void other_figures(void **state)
+{
+        RateLimit l;
+
+        (void)state;
+        ratelimit_init(&l, 200, 1000, 0);
+        ratelimit_set(&l, 200, 10);
+        assert_int_equal(take_all(&l, 0), 10);
+        ratelimit_set(&l, 200, 1000); /* what is in it stays */
+        assert_int_equal(take_all(&l, 0), 0);
+        ratelimit_set(&l, 0, 0);
+        assert_true(ratelimit_take(&l, 0));
+        ratelimit_set(&l, 100, 5);
+        assert_int_equal(take_all(&l, 0), 5);
+}
+
 static void extremes(void **state)
 {
         RateLimit l;
@@ -83,6 +99,7 @@ int main(void)
                 cmocka_unit_test(tokens_come_back_at_the_rate),
                 cmocka_unit_test(time_that_stands_or_goes_back),
                 cmocka_unit_test(zero_limits_nothing),
+                cmocka_unit_test(other_figures),
                 cmocka_unit_test(extremes),
         };
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Tests that take a whole machine: systemd is PID 1, and what they ask is the installed daemon."""
 
-import os
-import pathlib
 import signal
 
 import pytest
@@ -10,7 +8,6 @@ import pytest
 pytest.register_assert_rewrite('system')
 import system as machine  # noqa: E402
 
-RESULTS = pathlib.Path(os.environ.get('RUNTIME_DIRECTORY', '/run/pmbroker-suite'))
 TEST_SECONDS = 120
 
 
@@ -65,22 +62,7 @@ def time_limit():
     signal.signal(signal.SIGALRM, old)
 
 
-# -------------------------------------------------------------------------- what the host reads when all is over
-
-def write(name, line):
-    RESULTS.mkdir(exist_ok=True)
-    with (RESULTS / name).open('a') as f:
-        f.write(line + '\n')
-
-
-def pytest_collection_finish(session):
-    for item in session.items:
-        write('found', item.nodeid)
-
-
-def pytest_runtest_logstart(nodeid):
-    write('begun', nodeid)
-
+# The journal of a test goes with the report of its failure.
 
 def pytest_runtest_setup(item):
     item.cursor = machine.journal_cursor()
@@ -90,12 +72,6 @@ def pytest_runtest_setup(item):
 def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
-    item.outcomes = getattr(item, 'outcomes', []) + [report.outcome]
     if report.failed:
-        since = [f'--after-cursor={item.cursor}']
-        report.sections.append(('journal', machine.run('journalctl', '--output=short-monotonic', *since)))
-    if report.when == 'call' and report.capstdout:
-        write('output', f'== {item.nodeid}\n{report.capstdout}')
-    if report.when == 'teardown':
-        bad = [o for o in item.outcomes if o != 'passed']
-        write('results', f'{(bad or ["passed"])[0]} {item.nodeid}')
+        since = f'--after-cursor={item.cursor}'
+        report.sections.append(('journal', machine.run('journalctl', '--output=short-monotonic', since)))
