@@ -15,11 +15,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -145,22 +143,6 @@ static int raise_descriptors(uint64_t *ret_pools_max)
         return 0;
 }
 
-/* ext4 holds no limit for who has it. The unit does not give it to us; a shell of root does. */
-static int drop_sys_resource(void)
-{
-        struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-        struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-
-        if (syscall(SYS_capget, &header, data) < 0)
-                return -errno;
-        if (!((data[0].effective | data[0].permitted) & (UINT32_C(1) << CAP_SYS_RESOURCE)))
-                return 0; /* and the unit's filter does not let us change any */
-        data[0].effective &= ~(UINT32_C(1) << CAP_SYS_RESOURCE);
-        data[0].permitted &= ~(UINT32_C(1) << CAP_SYS_RESOURCE);
-        data[0].inheritable &= ~(UINT32_C(1) << CAP_SYS_RESOURCE);
-        return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
-}
-
 static int enter_namespace(Provisioner *p, const char *state_dir, int taken_ns_fd)
 {
         bool kept = taken_ns_fd >= 0;
@@ -195,9 +177,6 @@ int provisioner_new(const ProvisionerOptions *options, Provisioner **ret)
         if (r < 0)
                 return log_errno(LOG_ERR, r, "Cannot give up CAP_SYS_RESOURCE, for which no quota holds");
         r = raise_descriptors(&p->dispatch.pools_max);
-        if (r < 0)
-                return r;
-        r = drop_sys_resource();
         if (r < 0)
                 return r;
         p->runner.records_fd = record_open_dir(options->runtime_dir);
