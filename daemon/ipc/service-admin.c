@@ -126,7 +126,7 @@ void service_get_status(Call *call, const Pmbroker__V1__ClientPacket *packet)
         status.version = (char *)(uintptr_t)PMBROKER_VERSION;
         status.uptime_usec = server_now(server) - server->started_usec;
         status.pid = (uint32_t)getpid();
-        status.provisioner = jobs_is_connected(server->jobs);
+        status.provisioner = server->ready;
         /* How full the host is, and by how many, is not for everybody. */
         if (call->session->role == ROLE_ADMIN) {
                 status.sessions = server->n_sessions;

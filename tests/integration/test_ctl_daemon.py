@@ -85,7 +85,7 @@ def test_stores_tenants_status(daemon, ctl):
     assert stores['small'] == {
         'name': 'small', 'kind': 'dir', 'state': 'available', 'capacity': 64 * MIB, 'charged': 4 * MIB,
         'free': 60 * MIB, 'pools': 1, 'page': stores['small']['page'], 'enforced': 'audit',
-        'keeps': stores['small']['keeps'], 'reason': None}
+        'keeps': stores['small']['keeps'], 'dax': None, 'quota': None, 'seal': None, 'reason': None}
     tenants = {row['name']: row for row in json.loads(ctl('tenants', '-J'))['tenants']}
     assert tenants['default']['charged'] == 4 * MIB and tenants['default']['limit'] == 512 * MIB
     assert tenants['default']['maxpools'] == 100 and tenants['default']['stores'] == 'main small'
