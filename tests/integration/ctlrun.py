@@ -10,8 +10,10 @@ import pytest
 
 from fakedaemon import FakeDaemon
 from pmbproto import GIB, MIB, ROOT, pb
+from reach import reachable_by_all
 
-CTL = pathlib.Path(os.environ.get('PMBROKERCTL') or ROOT / os.environ.get('BUILD', 'build') / 'pmbrokerctl')
+CTL = reachable_by_all(
+    pathlib.Path(os.environ.get('PMBROKERCTL') or ROOT / os.environ.get('BUILD', 'build') / 'pmbrokerctl'))
 VERBS = ('status', 'list', 'show', 'stores', 'tenants', 'resize', 'revoke', 'regions', 'provision',
          'deprovision')
 DONE, REFUSED, USAGE, UNREACHABLE, NO_POOL = range(5)

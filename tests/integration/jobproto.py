@@ -13,6 +13,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get('BUILD', ROOT / 'build'))
 if not BUILD.is_absolute():
@@ -149,6 +151,11 @@ class Jobs:
 
 
 # Descriptors are put in place and the pid is known only between fork and exec of the real thing.
+from reach import reachable_by_all
+
+# There "/" is no mount point.
+IN_CHROOT = not any(line.split()[4] == '/' for line in open('/proc/self/mountinfo'))
+
 TRAMPOLINE = '''
 import os, sys
 fds = [os.dup(int(fd)) for fd in sys.argv[1].split(',')]
@@ -191,12 +198,14 @@ class Provisioner:
     def start(self, wait=True):
         fds, names = [self.listener.fileno()], 'jobs'
         if self.ns_fd is not None:
+            if IN_CHROOT:
+                pytest.skip('in a chroot: a process that goes back into a mount namespace leaves the chroot')
             fds.append(self.ns_fd)
             names += ':mntns'
         for fd in fds:
             os.set_inheritable(fd, True)
         command = [sys.executable, '-S', '-E', '-c', TRAMPOLINE, ','.join(map(str, fds)), names,
-                   str(BUILD / 'pmbrokerd'), '--provisioner', '--config', str(self.config),
+                   str(reachable_by_all(BUILD / 'pmbrokerd')), '--provisioner', '--config', str(self.config),
                    '--state-dir', str(self.state), '--runtime-dir', str(self.runtime),
                    '--user', str(os.getuid() if self.user is None else self.user)]
         environment = dict(os.environ)

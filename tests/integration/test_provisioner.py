@@ -783,6 +783,8 @@ def test_killed_at_any_time(kind, jobs, provisioner):
         provisioner.kill()
         while reply := jobs.recv():
             pool, made = asked[reply.serial]
+            if made == 'gone' and reply.error == -errno.ETIMEDOUT:
+                continue  # a worker of the provisioner before still holds the file: to be asked again
             assert reply.error == 0
             if reply.fd is not None:
                 os.close(reply.fd)

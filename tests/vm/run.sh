@@ -22,7 +22,7 @@ build=$(cd "${1:?usage: $0 [--shell] BUILD [ARGUMENT...]}" && pwd)
 shift
 vm=$build/vm
 # More than pmbroker-suite.service gives the suite, plus a boot.
-timeout=700
+timeout=1000
 
 image=$("$here/build-image.sh")
 rm -rf "$vm"

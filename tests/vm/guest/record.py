@@ -29,8 +29,10 @@ def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
     item.outcomes = getattr(item, 'outcomes', []) + [report.outcome]
+    item.seconds = getattr(item, 'seconds', 0) + report.duration
     if report.when == 'call' and report.capstdout:
         write('output', f'== {item.nodeid}\n{report.capstdout}')
     if report.when == 'teardown':
         bad = [o for o in item.outcomes if o != 'passed']
         write('results', f'{(bad or ["passed"])[0]} {item.nodeid}')
+        write('seconds', f'{item.seconds:7.2f} {item.nodeid}')
