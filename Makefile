@@ -92,7 +92,7 @@ BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(SRC_BENCH))
 TESTPROGS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(SRC_TESTPROGS))
 
 .PHONY: help deps all demo check check-unit check-integration check-layers check-clang check-format check-install \
-	check-vm vm-shell asan bench format install uninstall clean testprogs
+	check-vm vm-shell asan bench format install uninstall deb clean testprogs
 
 help: ## this list
 	@echo 'pmbroker $(VERSION)'
@@ -292,6 +292,10 @@ install: all ## install below DESTDIR, PREFIX, SYSCONFDIR and UNITDIR
 uninstall: ## remove what install put there (the configuration too)
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
 	-rmdir $(DESTDIR)$(SYSCONFDIR)/pmbroker $(DESTDIR)$(UNITDIR)/pmbroker-provisioner.service.d 2>/dev/null
+
+deb: ## build Debian packages, below $(BUILD)/deb
+	@tools/install-deps.sh deb
+	@tools/make-deb.sh $(BUILD)/deb
 
 clean: ## remove what was built
 	rm -rf $(BUILD) $(BUILD)-clang $(BUILD)-asan

@@ -6,6 +6,7 @@
 #
 #   install-deps.sh build    what `make all` and `make demo` need
 #   install-deps.sh check    that, and what `make check` and `make bench` need
+#   install-deps.sh deb      what `make deb` needs
 #   install-deps.sh vm       what `make check-vm` needs beside `build`
 set -eu
 
@@ -14,13 +15,15 @@ build="gcc make pkg-config libc6-dev dpkg-dev ca-certificates
        libndctl-dev libdaxctl-dev libblkid-dev uuid-dev"
 check="clang clang-format libcmocka-dev libmemkind-dev protobuf-compiler
        python3 python3-pytest python3-protobuf procps"
+deb="debhelper lintian libcmocka-dev systemd"
 vm="mmdebstrap qemu-system-x86 squashfs-tools"
 
 case "${1:-build}" in
 build) want=$build ;;
 check) want="$build $check" ;;
+deb) want="$build $deb" ;;
 vm) want="$build $vm" ;;
-*) echo "usage: $0 [build|check|vm]" >&2; exit 64 ;;
+*) echo "usage: $0 [build|check|deb|vm]" >&2; exit 64 ;;
 esac
 
 command -v dpkg-query >/dev/null || {
