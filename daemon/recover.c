@@ -196,7 +196,7 @@ static int adopt(Recovery *rec, const Found *found)
                 pool_release_if_due(server, pool);
         }
         /* The owner stays by its pools; it has the usual time to connect again. */
-        owner_detach(server, owner);
+        owner_detach(server, owner, /* pools_stay= */ false);
         return r;
 }
 
@@ -305,7 +305,7 @@ static int ask_pools(Recovery *rec, uint64_t after)
                 return 0;
         }
         request.store = rec->stores[rec->current].index;
-        return jobs_send(rec->server->jobs, &request, NULL, 0, on_pools, rec);
+        return jobs_send(rec->server->jobs, NULL, &request, NULL, 0, on_pools, rec);
 }
 
 static StoreKind kind_of(uint32_t kind)
@@ -388,7 +388,7 @@ int recovery_start(Server *server, void (*done)(int, void *), void *userdata, Re
         rec->server = server;
         rec->done = done;
         rec->userdata = userdata;
-        r = jobs_send(server->jobs, &request, NULL, 0, on_stores, rec);
+        r = jobs_send(server->jobs, NULL, &request, NULL, 0, on_stores, rec);
         if (r < 0) {
                 free(rec);
                 return r;

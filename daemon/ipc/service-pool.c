@@ -179,7 +179,8 @@ static int start_create(Call *call, Pool *pool)
         request.bytes = pool->size;
         request.length = pool->size;
         request.n = sizeof(record);
-        r = jobs_send(server->jobs, &request, &record, sizeof(record), on_created, job);
+        r = jobs_send(server->jobs, &call->session->user->jobs, &request, &record, sizeof(record),
+                on_created, job);
         if (r < 0)
                 return r;
         (void)TAKE_PTR(job);
@@ -294,7 +295,7 @@ static void grow(Call *call, Pool *pool, uint64_t size, bool by_admin)
         request.length = pool_length_for(pool, size);
         r = new_job(call, pool, by_admin, &job);
         if (r >= 0)
-                r = jobs_send(server->jobs, &request, NULL, 0, on_grown, job);
+                r = jobs_send(server->jobs, &call->session->user->jobs, &request, NULL, 0, on_grown, job);
         if (r < 0) {
                 broker_abort_grow(server->broker, pool);
                 fail(call, pool->id, "grow", r);
@@ -380,7 +381,8 @@ void service_give_back(Call *call, const Pmbroker__V1__ClientPacket *packet)
         request.n = (uint32_t)m->n_units;
         r = new_job(call, pool, /* by_admin= */ false, &job);
         if (r >= 0)
-                r = jobs_send(server->jobs, &request, ranges, m->n_units * sizeof(JobRange), on_shrunk, job);
+                r = jobs_send(server->jobs, &call->session->user->jobs, &request, ranges,
+                        m->n_units * sizeof(JobRange), on_shrunk, job);
         if (r < 0) {
                 broker_abort_shrink(server->broker, pool);
                 fail(call, pool->id, "shrink", r);
