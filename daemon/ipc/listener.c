@@ -41,7 +41,7 @@ static bool is_admitted(
 {
         const Limits *l = &server->limits;
 
-        if (policy_role(&peer->identity, server->admin_gid, server->admin_uid) == ROLE_ADMIN) {
+        if (policy_role(&peer->identity, &server->roles) == ROLE_ADMIN) {
                 *ret_used = server->n_sessions;
                 *ret_limit = l->sessions_max;
                 return server->n_sessions < l->sessions_max;
@@ -79,6 +79,8 @@ static void admit(Server *server, int client_fd)
         }
         if (!is_admitted(server, &peer, user, &used, &limit)) {
                 log_debug("uid %u has its sessions", peer.identity.uid);
+                server->metrics.sessions_refused++;
+                server->metrics.refusals[RESULT_SESSION_LIMIT]++;
                 turn_away(fd, used, limit);
                 peer_deinit(&peer);
                 return;

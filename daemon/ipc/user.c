@@ -8,6 +8,9 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
+#define REFUSALS_PER_SEC 1
+#define REFUSALS_BURST   10
+
 typedef struct Entry {
         User user;
         UT_hash_handle hh;
@@ -71,6 +74,7 @@ User *users_get(Users *users, uint32_t uid, uint32_t per_sec, uint32_t burst, ui
                 return NULL;
         e->user.uid = uid;
         ratelimit_init(&e->user.requests, per_sec, burst, now_usec);
+        ratelimit_init(&e->user.refusals, REFUSALS_PER_SEC, REFUSALS_BURST, now_usec);
         HASH_ADD(hh, users->by_uid, user.uid, sizeof(uid), e);
         if (!e->hh.tbl) { /* how uthash says that it had no memory */
                 free(e);

@@ -16,6 +16,8 @@ struct User {
         uint32_t uid;
         uint32_t n_sessions;
         RateLimit requests;
+        RateLimit refusals; /* that are told to the journal */
+        uint64_t refusals_untold;
 };
 
 int users_new(Users **ret);
