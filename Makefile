@@ -40,6 +40,7 @@ endif
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wformat=2 -Wstrict-prototypes \
 	-Wmissing-prototypes -Wvla -Wpointer-arith -Wwrite-strings -Wundef -Werror
 CPPFLAGS_ALL = -D_GNU_SOURCE -DPMBROKER_VERSION='"$(VERSION)"' -DPMBROKER_SYSCONFDIR='"$(SYSCONFDIR)"' \
+	-DPMBROKER_SBINDIR='"$(SBINDIR)"' \
 	-I. -Idaemon -Iclient -I$(BUILD) $(CPPFLAGS)
 CFLAGS ?= -O2 -g
 CFLAGS_ALL = -std=gnu11 -fPIC -fvisibility=hidden -fstack-protector-strong -fno-strict-aliasing -pthread \

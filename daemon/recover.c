@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "ipc/chronicle.h"
 #include "ipc/lifetime.h"
 #include "ipc/peer.h"
 #include "ipc/poolrecord.h"
@@ -119,6 +120,7 @@ static void correct(Recovery *rec, Pool *pool)
 {
         Server *server = rec->server;
         const Found *found = find_found(rec, pool->id);
+        uint64_t before;
 
         /* A busy pool's own job will tell. */
         if (!is_fresh(rec, pool->store) || pool->busy)
@@ -134,9 +136,19 @@ static void correct(Recovery *rec, Pool *pool)
                 pool_revoke(server, pool, PMBROKER__V1__REVOKE_REASON__REVOKED_LOST, NULL);
                 return;
         }
+        before = pool->size;
         if (found->pool.flags & JOB_POOL_RELEASING)
                 pool_release(server, pool, NULL);
-        else if (broker_correct(server->broker, pool, found->pool.bytes, found->pool.length) < 0)
+        else if (broker_correct(server->broker, pool, found->pool.bytes, found->pool.length) >= 0) {
+                if (pool->size != before)
+                        chronicle(server, &(Happening){
+                                                  .kind = PMBROKER__V1__HAPPENED_KIND__POOL_RESIZED,
+                                                  .pool = pool,
+                                                  .bytes = pool->size,
+                                                  .bytes_before = before,
+                                                  .text = "found so after a restart of the provisioner",
+                                          });
+        } else
                 log_warning("pool %016" PRIx64 " has a size that cannot be: %" PRIu64 " bytes, ignoring it",
                         pool->id, found->pool.bytes);
         pool_release_if_due(server, pool);

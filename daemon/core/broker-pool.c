@@ -86,6 +86,8 @@ static Result charge_named(const Broker *broker, Tenant *tenant, const CreateReq
         }
         if (!store->info.available)
                 return unavailable(broker, store->info.name, ret_refusal);
+        if (store->drained)
+                return refuse_plain(ret_refusal, RESULT_STORE_DRAINED, store->info.name);
         return quota_charge(tenant, store, request->size, ret, ret_refusal);
 }
 
@@ -113,11 +115,11 @@ static Result charge_any(const Broker *broker, Tenant *tenant, const CreateReque
         return best.code;
 }
 
-static Result reserve_create(Broker *broker, const CreateRequest *request, Pool **ret, Refusal *ret_refusal)
+static Result reserve_create(
+        Broker *broker, const CreateRequest *request, Tenant *tenant, Pool **ret, Refusal *ret_refusal)
 {
         uint64_t max = request->max != 0 ? request->max : request->size;
         Charge charge = {0};
-        Tenant *tenant;
         Result result;
         Pool *pool;
 
@@ -126,7 +128,6 @@ static Result reserve_create(Broker *broker, const CreateRequest *request, Pool 
                 return refuse_invalid(ret_refusal, request->size);
         if (!pool_size_is_valid(max) || max < request->size)
                 return refuse_invalid(ret_refusal, max);
-        tenant = match_tenant(broker, request->peer);
         if (!tenant)
                 return refuse_plain(ret_refusal, RESULT_NO_TENANT, "");
 
@@ -156,7 +157,9 @@ static Result reserve_create(Broker *broker, const CreateRequest *request, Pool 
 
 Result broker_reserve_create(Broker *broker, const CreateRequest *request, Pool **ret, Refusal *ret_refusal)
 {
-        return broker_answer(broker, reserve_create(broker, request, ret, ret_refusal));
+        Tenant *tenant = match_tenant(broker, request->peer);
+
+        return broker_answer(broker, tenant, reserve_create(broker, request, tenant, ret, ret_refusal));
 }
 
 /* Every other operation changes the size. */
@@ -171,6 +174,8 @@ void broker_commit_create(Broker *broker, Pool *pool, uint64_t length)
         assert(is_being_created(pool));
         assert(length >= pool->size);
         pool->length = length;
+        pool->tenant->created++;
+        pool->store->created++;
         pool_end(pool);
         if (pool->state == POOL_RESERVED)
                 pool_set_state(pool, POOL_READY);
@@ -266,5 +271,7 @@ bool broker_release_is_due(const Pool *pool)
 void broker_finish_release(Broker *broker, Pool *pool)
 {
         assert(broker_release_is_due(pool));
+        pool->tenant->released++;
+        pool->store->released++;
         broker_remove_pool(broker, pool);
 }
