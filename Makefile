@@ -90,10 +90,12 @@ JEMALLOC := $(BUILD)/jemalloc/lib/libpmb_jemalloc.a
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(SRC_UNIT))
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(SRC_EXAMPLES))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(SRC_BENCH))
+PROTOCOL_PAGE := $(BUILD)/man/pmbroker-protocol.7
+MAN_PAGES := $(wildcard man/*.[1-9]) $(PROTOCOL_PAGE)
 TESTPROGS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(SRC_TESTPROGS))
 
 .PHONY: help deps all demo check check-unit check-integration check-layers check-clang check-format check-install \
-	check-vm vm-shell asan bench format install uninstall deb clean testprogs
+	check-man check-vm vm-shell asan bench format install uninstall deb clean testprogs
 
 help: ## this list
 	@echo 'pmbroker $(VERSION)'
@@ -101,7 +103,7 @@ help: ## this list
 	@echo
 	@echo 'Variables: CC BUILD DESTDIR PREFIX SYSCONFDIR UNITDIR CFLAGS LDFLAGS JEMALLOC_SOURCE V=1'
 
-all: $(DAEMON) $(CTL) $(LIB_LINK) $(EXAMPLES) ## build everything
+all: $(DAEMON) $(CTL) $(LIB_LINK) $(EXAMPLES) $(PROTOCOL_PAGE) ## build everything
 
 deps: ## install the Debian packages that building needs (as root)
 	@tools/install-deps.sh build
@@ -172,6 +174,10 @@ $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libunits.a $(JEMALLOC)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< $(BUILD)/libunits.a $(JEMALLOC) \
 		$(LIBS_CMOCKA) $(LIBS_SYSTEMD) $(LIBS_PROTOBUF) $(LIBS_INIH) $(LIBS_NDCTL) $(LIBS_SMARTCOLS) -lm
 
+$(PROTOCOL_PAGE): tools/proto-page.awk proto/pmbroker.proto man/pmbroker-protocol.7.in
+	@mkdir -p $(@D)
+	$(call say,GEN )awk -v version=$(VERSION) -f $^ >$@
+
 -include $(shell find $(BUILD) -name '*.d' -type f 2>/dev/null)
 
 # ------------------------------------------------------------------------------------------------------------- tests
@@ -186,6 +192,7 @@ check: ## all tests that need no hardware (as root: all of them)
 	@$(MAKE) --no-print-directory all testprogs $(UNIT_TESTS)
 	@$(MAKE) --no-print-directory check-format
 	@$(MAKE) --no-print-directory check-layers
+	@$(MAKE) --no-print-directory check-man
 	@$(MAKE) --no-print-directory check-clang
 	@$(MAKE) --no-print-directory check-unit
 	@$(MAKE) --no-print-directory check-integration
@@ -207,6 +214,9 @@ check-clang: ## clang builds everything without a warning
 
 check-install: all ## install and uninstall leave what they should
 	@tests/check-install.sh $(BUILD)
+
+check-man: $(MAN_PAGES) ## man pages are well-formed, and the pages that they refer to exist
+	@tests/check-man.sh $(MAN_PAGES)
 
 check-vm: all testprogs ## the same daemon under systemd, with NVDIMMs, in an emulated machine
 	@tools/install-deps.sh vm
@@ -242,7 +252,6 @@ bench: ## measure, beside memkind in the same run
 
 # ----------------------------------------------------------------------------------------------------------- install
 
-MAN_PAGES := $(wildcard man/*.[1-9])
 UNITS := $(wildcard systemd/*.socket systemd/*.service systemd/*.service.in)
 subst_file = sed -e 's|@SBINDIR@|$(SBINDIR)|g' -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@PREFIX@|$(PREFIX)|g' \
 	-e 's|@LIBDIR@|$(LIBDIR)|g' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' \
@@ -266,7 +275,7 @@ define put_subst
 endef
 INSTALLED := $(SBINDIR)/pmbrokerd $(BINDIR)/pmbrokerctl \
 	$(LIBDIR)/libpmbroker.so.$(VERSION) $(LIBDIR)/libpmbroker.so.$(SOVERSION) $(LIBDIR)/libpmbroker.so \
-	$(INCLUDEDIR)/pmbroker.h $(PKGCONFIGDIR)/libpmbroker.pc \
+	$(INCLUDEDIR)/pmbroker.h $(INCLUDEDIR)/pmbroker.proto $(PKGCONFIGDIR)/libpmbroker.pc \
 	$(SYSCONFDIR)/pmbroker/pmbrokerd.conf \
 	$(SYSUSERSDIR)/pmbroker.conf $(TMPFILESDIR)/pmbroker.conf \
 	$(BASHCOMPDIR)/pmbrokerctl $(ZSHCOMPDIR)/_pmbrokerctl \
@@ -280,6 +289,7 @@ install: all ## install below DESTDIR, PREFIX, SYSCONFDIR and UNITDIR
 	ln -sf libpmbroker.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libpmbroker.so.$(SOVERSION)
 	ln -sf libpmbroker.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libpmbroker.so
 	$(call put,client/pmbroker.h,$(INCLUDEDIR),pmbroker.h,644)
+	$(call put,proto/pmbroker.proto,$(INCLUDEDIR),pmbroker.proto,644)
 	$(call put_subst,client/libpmbroker.pc.in,$(PKGCONFIGDIR),libpmbroker.pc,644)
 	$(call put,conf/pmbrokerd.conf,$(SYSCONFDIR)/pmbroker,pmbrokerd.conf,644)
 	$(call put,systemd/sysusers.d/pmbroker.conf,$(SYSUSERSDIR),pmbroker.conf,644)

@@ -14,7 +14,7 @@ build="gcc make pkg-config libc6-dev dpkg-dev ca-certificates
        libsystemd-dev libprotobuf-c-dev protobuf-c-compiler libinih-dev libsmartcols-dev uthash-dev
        libndctl-dev libdaxctl-dev libblkid-dev uuid-dev"
 check="clang clang-format libcmocka-dev libmemkind-dev protobuf-compiler
-       python3 python3-pytest python3-protobuf procps"
+       python3 python3-pytest python3-protobuf procps mandoc man-db"
 deb="debhelper lintian libcmocka-dev systemd"
 vm="mmdebstrap qemu-system-x86 squashfs-tools"
 
