@@ -5,9 +5,11 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "client/misuse.h"
 #include "client/pool.h"
 #include "client/registry.h"
 
@@ -172,11 +174,41 @@ size_t pmb_usable_size(struct pmb_pool *pool, const void *ptr)
         return has_blocks(pool) ? pmbj_sallocx(ptr, 0) : 0;
 }
 
+void pmb_free_sized(struct pmb_pool *pool, void *ptr, size_t size)
+{
+        if (ptr && size > pmb_usable_size(pool, ptr))
+                misuse_report(PMB_MISUSE_SIZE, pool, ptr);
+        else
+                pmb_free(pool, ptr);
+}
+
+/* Better is lower: what lies high keeps units from being given back. */
+void *pmb_defrag(struct pmb_pool *pool, void *ptr)
+{
+        size_t size = pmb_usable_size(pool, ptr);
+        int saved = errno;
+        void *p;
+
+        if (size == 0)
+                return NULL;
+        p = pmbj_mallocx(size, pool->arena.flags);
+        errno = saved;
+        if (p && p < ptr) {
+                memcpy(p, ptr, size);
+                pmb_free(pool, ptr);
+                return p;
+        }
+        if (p)
+                pmb_free(pool, p);
+        return NULL;
+}
+
 int pmb_pool_stats(struct pmb_pool *pool, struct pmb_pool_stats *ret)
 {
-        uint64_t allocated = atomic_load(&pool->dead) ? 0 : arena_allocated(&pool->arena);
+        uint64_t allocated = atomic_load(&pool->dead) ? 0 : arena_allocated(&pool->arena), range;
         struct pmb_pool_stats s = {
-                .size = pool->size,
+                .limit = pool->size,
+                .max_size = pool->max_size,
                 .allocated = allocated,
                 .free = pool->size > allocated ? pool->size - allocated : 0,
                 .refusals = atomic_load(&pool->n_refusals),
@@ -184,10 +216,24 @@ int pmb_pool_stats(struct pmb_pool *pool, struct pmb_pool_stats *ret)
         };
 
         arena_lock(&pool->arena);
+        s.backed = pool->arena.units.n_backed * UNIT_SIZE;
         s.largest_free = ranges_largest(&pool->arena.units.free);
+        range = pool->arena.units.free.total;
         arena_unlock(&pool->arena);
+        if (range > 0)
+                s.fragmentation = 1000 - s.largest_free * 1000 / range;
         *ret = s;
-        return 0;
+        return atomic_load(&pool->refuse) == ESTALE ? -ESTALE : 0;
+}
+
+/* All that the arena can tell without looking at its bins one by one: what is not of any class. */
+int pmb_pool_stats_classes(struct pmb_pool *pool, struct pmb_class_stats *classes, unsigned n)
+{
+        if (atomic_load(&pool->refuse) == ESTALE)
+                return -ESTALE;
+        if (n > 0)
+                classes[0] = (struct pmb_class_stats){.allocated = arena_allocated(&pool->arena)};
+        return 1;
 }
 
 int pmb_pool_explain(struct pmb_pool *pool, char *buf, size_t size)

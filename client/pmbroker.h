@@ -204,17 +204,62 @@ struct pmb_pool_info {
 /* Fill *ret. Returns 0, or -ESTALE for a pool that is dead or revoked (filled nevertheless). */
 int pmb_pool_info(struct pmb_pool *pool, struct pmb_pool_info *ret);
 
-/* Figures of a pool; each is exact at some moment during the call. */
+/*
+ * Figures of a pool, all of one moment: threads that allocate meanwhile wait for some microseconds. May be
+ * called every second.
+ */
 struct pmb_pool_stats {
-        uint64_t size;         /* bytes backed: the limit */
-        uint64_t allocated;    /* bytes in live blocks, as usable sizes */
-        uint64_t free;         /* bytes that no live block needs, in whatever shape */
-        uint64_t largest_free; /* the largest contiguous range outside the heap */
-        uint64_t refusals;     /* allocations that returned NULL */
-        uint64_t given_back;   /* bytes returned to the daemon so far */
+        uint64_t limit;         /* bytes that the daemon has granted */
+        uint64_t backed;        /* of these, what the heap may use: less while units are on their way back */
+        uint64_t max_size;      /* what the pool may ever grow to */
+        uint64_t allocated;     /* bytes in live blocks, as usable sizes */
+        uint64_t blocks;        /* live blocks */
+        uint64_t cached;        /* bytes in free blocks that are kept ready for threads */
+        uint64_t free;          /* bytes that no live block needs, in whatever shape */
+        uint64_t largest_free;  /* the largest contiguous range that is not in a block, live or cached */
+        uint64_t fragmentation; /* per mille of the bytes neither live nor cached that are outside of it */
+        uint64_t refusals;      /* allocations that returned NULL; of these: */
+        uint64_t refused_full;  /* there were fewer free bytes than were asked for */
+        uint64_t refused_shape; /* enough, but not in one piece */
+        uint64_t refused_size;  /* more was asked for than the pool may ever have */
+        uint64_t refused_misuse; /* EINVAL: a raw pool, an alignment */
+        uint64_t refused_dead;   /* ESTALE */
+        uint64_t given_back;     /* bytes returned to the daemon so far */
+        uint64_t caches;         /* threads that keep free blocks of this pool ready */
+        uint64_t steals;         /* times that all of them were emptied for one that found the pool full */
 };
 
+/* Returns 0, or -ESTALE for a pool that is dead or revoked (filled nevertheless, with what is known). */
 int pmb_pool_stats(struct pmb_pool *pool, struct pmb_pool_stats *ret);
+
+/* One size class of the heap: requests are rounded up to the next one. */
+struct pmb_class_stats {
+        uint64_t size;      /* bytes of a block; 0 for the last one, blocks larger than any class */
+        uint64_t allocated; /* live blocks; bytes for the last one */
+        uint64_t cached;    /* free blocks kept ready for threads */
+};
+
+/**
+ * pmb_pool_stats_classes - the figures by size class, of one moment
+ * @classes: receives the first @n, in ascending order; may be NULL when @n is 0
+ *
+ * Returns how many classes there are, or -ESTALE.
+ */
+int pmb_pool_stats_classes(struct pmb_pool *pool, struct pmb_class_stats *classes, unsigned n);
+
+enum {
+        PMB_STATS_CLASSES = 1u << 0, /* with an array of the classes in use */
+};
+
+/**
+ * pmb_pool_stats_json - the figures as one JSON object, on one line
+ * @flags: 0 or PMB_STATS_CLASSES
+ * @buf: receives the text, always terminated when @size > 0
+ *
+ * The members have the names of the fields of struct pmb_pool_stats, and "id", "store", "tenant" and "name".
+ * Returns the length that the whole text has, as snprintf does, or -EINVAL for an unknown flag.
+ */
+int pmb_pool_stats_json(struct pmb_pool *pool, unsigned flags, char *buf, size_t size);
 
 /* Start of the mapping; blocks and units are relative to it. 2 MiB aligned. */
 void *pmb_pool_base(struct pmb_pool *pool);
@@ -244,10 +289,13 @@ int pmb_client_explain(struct pmb_client *client, char *buf, size_t size);
  * pmb_malloc, pmb_calloc, pmb_realloc, pmb_free, pmb_aligned_alloc, pmb_posix_memalign, pmb_usable_size
  *
  * As the C17 and POSIX functions without the prefix, in @pool. Size 0 gives a unique pointer that may be
- * freed. errno on failure: ENOMEM (the pool is full), ESTALE (dead after fork, or revoked), EINVAL (raw
- * pool, alignment). pmb_realloc(pool, NULL, n) allocates; pmb_realloc(pool, p, 0) frees and returns a
- * minimal block as jemalloc does. pmb_free(NULL, ptr) finds the pool by the address. pmb_free keeps errno.
- * Passing a pointer that is not a live block of the pool is undefined, as in C.
+ * freed. errno on failure: ENOMEM (the pool is full), ESTALE (dead after fork, closed, or revoked), EINVAL
+ * (raw pool, alignment). pmb_realloc(pool, NULL, n) allocates; pmb_realloc(pool, p, 0) returns a minimal
+ * block. pmb_realloc leaves the block alone when it fails, and never fails to make one smaller.
+ * pmb_free(NULL, ptr) finds the pool by the address. pmb_free keeps errno.
+ *
+ * Passing a pointer that is not a live block of the pool is undefined, as in C; some of it is noticed, see
+ * pmb_set_misuse_handler().
  */
 void *pmb_malloc(struct pmb_pool *pool, size_t size) PMB_MALLOC_LIKE(2);
 void *pmb_calloc(struct pmb_pool *pool, size_t n, size_t size) PMB_MALLOC_LIKE(2, 3);
@@ -256,6 +304,47 @@ void pmb_free(struct pmb_pool *pool, void *ptr);
 void *pmb_aligned_alloc(struct pmb_pool *pool, size_t alignment, size_t size) PMB_MALLOC_LIKE(3);
 int pmb_posix_memalign(struct pmb_pool *pool, void **ret, size_t alignment, size_t size);
 size_t pmb_usable_size(struct pmb_pool *pool, const void *ptr);
+
+/**
+ * pmb_free_sized - pmb_free() by somebody who knows the size, which is faster
+ * @size: as it was asked for, or anything up to pmb_usable_size()
+ *
+ * Not for blocks of pmb_aligned_alloc() and pmb_posix_memalign(), as in C23.
+ */
+void pmb_free_sized(struct pmb_pool *pool, void *ptr, size_t size);
+
+/**
+ * pmb_defrag - move a block to a better place
+ *
+ * A program that holds many blocks for long calls this for each of them now and then: a block that keeps
+ * memory from being used or given back is copied to where it does not, and freed. Returns the new place, or
+ * NULL when the old one is as good as any; then nothing has happened. errno stays as it was.
+ */
+void *pmb_defrag(struct pmb_pool *pool, void *ptr) PMB_WARN_UNUSED;
+
+/* ------------------------------------------------------------------------------------------------ misuse */
+
+/* What was wrong with a pointer that was passed to the library. */
+enum pmb_misuse {
+        PMB_MISUSE_INVALID = 1, /* not a block of that pool, or not the start of one */
+        PMB_MISUSE_DOUBLE = 2,  /* freed twice */
+        PMB_MISUSE_SIZE = 3,    /* pmb_free_sized(): the block is smaller than that */
+};
+
+/**
+ * pmb_set_misuse_handler - be told about invalid pointers
+ * @handler: called by the thread that made the mistake, with no lock held; if it returns, the call that was
+ *           wrong does nothing. NULL for the default, which names pool and pointer on stderr and aborts.
+ *
+ * There is one handler for the process. Noticed are: any pointer outside of @pool (INVALID); one into pages
+ * in which no block begins (INVALID), which includes what was given back; a block of 16 KiB and more that is
+ * not its first byte (INVALID); the block that this thread freed last in its size (DOUBLE); a block larger
+ * than 8 MiB that was freed before (DOUBLE); a size that the block does not have (SIZE). Not noticed are
+ * other blocks that were freed before, and pointers into the middle of small blocks.
+ */
+void pmb_set_misuse_handler(
+        void (*handler)(enum pmb_misuse what, struct pmb_pool *pool, const void *ptr, void *userdata),
+        void *userdata);
 
 /* ------------------------------------------------------------------------------------------------ events */
 
