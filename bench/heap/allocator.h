@@ -17,6 +17,8 @@
 #include <stdlib.h>
 
 /*
+ * HEAP_HAS_FREE_SIZED where there is heap_free_sized(): only the pool's is measured beside its free().
+ *
  * Make a heap of `size` bytes. `place` is the directory for files of those who need one, or NULL. Those who have a limit
  * of their own take `size` for it; where `roomy` is set, memkind gets none, since it needs several times what is live.
  * Ends the program when there is none to be had.
@@ -43,6 +45,13 @@ static inline void heap_free(Heap heap, void *p)
 {
         pmb_free(heap, p);
 }
+
+static inline void heap_free_sized(Heap heap, void *p, size_t size)
+{
+        pmb_free_sized(heap, p, size);
+}
+
+#define HEAP_HAS_FREE_SIZED 1
 
 #elif defined(BENCH_MEMKIND)
 

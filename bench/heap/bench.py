@@ -52,6 +52,16 @@ def show_trim(row):
     print(f"trim: {row['bytes'] >> 20} MiB in {row['requests']} request(s), {row['us']:.0f} us", flush=True)
 
 
+def head_sized():
+    print(f"{'ns per allocation':40}{'sized':>9}{'free':>9}{'ratio':>9}")
+
+
+def show_sized(row):
+    ns, ratio = row["ns"], row["ratio"]
+    print(f"{parts.row_name(row):40}{ns.get('pmbroker', 0):9.1f}{ns.get('free', 0):9.1f}{ratio.get('free', 0):9.2f}",
+          flush=True)
+
+
 TITLES = {
     "speed": "One pool",
     "sized": "Sized free",
@@ -60,6 +70,17 @@ TITLES = {
     "usable": "Usable share of the limit when NULL comes first, and in all",
     "create": "The heap itself, without a broker (32 MiB)",
     "trim": "Giving back 200 MiB of 4 KiB blocks",
+}
+
+
+SHOWS = {
+    "speed": (head_timed, show_timed),
+    "sized": (head_sized, show_sized),
+    "pools": (head_timed, show_timed),
+    "bulk": (head_timed, show_timed),
+    "usable": (head_usable, show_usable),
+    "create": (lambda: None, show_create),
+    "trim": (lambda: None, show_trim),
 }
 
 
@@ -89,14 +110,8 @@ def main():
     begin = time.monotonic()
     for name in args.parts or parts.ALL:
         print(f"\n{TITLES[name]}\n")
-        if name in ("speed", "sized", "pools", "bulk"):
-            head_timed()
-            show = show_timed
-        elif name == "usable":
-            head_usable()
-            show = show_usable
-        else:
-            show = {"create": show_create, "trim": show_trim}[name]
+        head, show = SHOWS[name]
+        head()
         try:
             report["parts"][name] = parts.ALL[name](run, show)
         except (OSError, ValueError, parts.WorkerDied, parts.subprocess.CalledProcessError) as error:

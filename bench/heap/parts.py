@@ -8,6 +8,7 @@ from workers import WorkerDied, WorkerFailed, Workers
 
 ALLOCATORS = ("pmbroker", "jemalloc", "glibc", "tcmalloc", "mimalloc", "memkind")
 SIZES = ("mix", "64", "4K", "64K", "1M", "4M")
+LINE = "time {pattern} {size} {threads} {heaps} {sized:d}"
 DEATHS_MAX = 3  # of a contender, in one row
 BATCHES = ("lifo", "fifo", "random")
 
@@ -32,22 +33,23 @@ class Run:
         (self.notes if peer_crash else self.failures).append(text)
         print(f"  {text}", flush=True)
 
-    def time(self, workers, row, rounds=None):
+    def time(self, contenders, row):
         """Rounds in turn, the first of each left out; medians of times, and of the ratios in each round.
 
-        A contender that does not survive a round is started anew for the next, until it has died often enough.
+        contenders: by name, a worker and the row that it is to be asked for. One that does not survive a round is
+        started anew for the next, until it has died often enough.
         """
-        line = "time {pattern} {size} {threads} {heaps} {sized:d}".format(**row)
-        times = {name: [] for name in workers}
-        deaths = dict.fromkeys(workers, 0)
-        names = list(workers)
-        for n in range((rounds or self.rounds) + 1):
+        times = {name: [] for name in contenders}
+        deaths = dict.fromkeys(contenders, 0)
+        names = list(contenders)
+        for n in range(self.rounds + 1):
             for i in range(len(names)):
                 name = names[(n + i) % len(names)]
                 nsec = None
                 try:
                     if deaths[name] < DEATHS_MAX:
-                        nsec = float(workers[name].ask(line)[0])
+                        worker, asked = contenders[name]
+                        nsec = float(worker.ask(LINE.format(**asked))[0])
                 except (WorkerDied, WorkerFailed) as error:
                     deaths[name] += 1
                     self.note(f"{row_name(row)}, round {n}", error, name)
@@ -83,7 +85,7 @@ def timed(run, wanted, names, show, **how):
     with Workers(run.build, names, run.place, **how) as workers:
         for row in wanted:
             if run.wants(row_name(row)):
-                done.append(run.time(workers, row))
+                done.append(run.time({name: (worker, row) for name, worker in workers.items()}, row))
                 show(done[-1])
     return done
 
@@ -98,12 +100,17 @@ def speed(run, show):
 
 
 def sized(run, show):
-    """pmb_free_sized() beside pmb_free() in the same process."""
-    wanted = []
-    for pattern in ("pair", *BATCHES, "churn"):
-        for size in ("mix", "64", "4K"):
-            wanted += rows((pattern,), (size,)) + rows((pattern,), (size,), sized=True)
-    return timed(run, wanted, ("pmbroker",), show)
+    """pmb_free_sized() beside pmb_free(): two processes of the same program."""
+    done = []
+    with Workers(run.build, ("pmbroker",), run.place) as plain, Workers(run.build, ("pmbroker",), run.place) as told:
+        for pattern in ("pair", *BATCHES, "churn"):
+            for row in rows((pattern,), ("mix", "64", "4K"), sized=True):
+                if run.wants(row_name(row)):
+                    contenders = {"pmbroker": (told["pmbroker"], row),
+                                  "free": (plain["pmbroker"], dict(row, sized=False))}
+                    done.append(run.time(contenders, row))
+                    show(done[-1])
+    return done
 
 
 def pools(run, show):
