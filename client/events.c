@@ -53,6 +53,7 @@ static void on_event(void *userdata, const ServerPacket *p)
                 pool = find_pool(client, p->resized->pool);
                 if (pool) {
                         pool_told_size(pool, p->resized->size, p->resized->length);
+                        atomic_store(&pool->grow_not_before, 0);
                         add_todo(client, pool, POOL_RESIZED);
                 }
                 break;

@@ -10,8 +10,11 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 #include "client/misuse.h"
+#include "client/grow.h"
 #include "client/pool.h"
 #include "client/registry.h"
+
+#define PAGE 4096
 
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -53,6 +56,14 @@ static uint64_t pool_bytes_max(struct pmb_pool *pool)
         return pool->mapping.reserved;
 }
 
+/* The free bytes in one piece in which there is certainly room for such a block. */
+static uint64_t extent_size(size_t size, int flags)
+{
+        size_t alignment = (size_t)1 << (flags & 63);
+
+        return pmbj_nallocx(size, flags) + (alignment > PAGE ? alignment - PAGE : 0);
+}
+
 /* jemalloc had nothing: dirty memory, merged, may do. */
 static __attribute__((noinline)) void *alloc_slow(struct pmb_pool *pool, size_t size, int flags)
 {
@@ -62,6 +73,8 @@ static __attribute__((noinline)) void *alloc_slow(struct pmb_pool *pool, size_t 
                 return refuse(pool, ENOMEM, size);
         arena_purge(&pool->arena);
         p = pmbj_mallocx(size, flags);
+        if (!p && pool_grow_for(pool, extent_size(size, flags)))
+                p = pmbj_mallocx(size, flags);
         return p ?: refuse(pool, ENOMEM, size);
 }
 
@@ -143,6 +156,8 @@ void *pmb_realloc(struct pmb_pool *pool, void *ptr, size_t size)
                 return refuse(pool, ENOMEM, size);
         arena_purge(&pool->arena);
         p = pmbj_rallocx(ptr, size, pool->arena.flags);
+        if (!p && pool_grow_for(pool, extent_size(size, 0)))
+                p = pmbj_rallocx(ptr, size, pool->arena.flags);
         return p ?: refuse(pool, ENOMEM, size);
 }
 
@@ -252,10 +267,13 @@ int pmb_pool_explain(struct pmb_pool *pool, char *buf, size_t size)
                 return snprintf(buf, size,
                         "pool %016" PRIx64
                         " of %s has %s in live blocks and no contiguous %s left; the largest free "
-                        "range is %s, and the pool may grow to %s",
+                        "range is %s, and the pool may grow to %s%s%s",
                         pool->id, format_size(total, full.size), format_size(taken, full.taken),
                         format_size(asked, full.asked), format_size(largest, full.largest),
-                        format_size(max, pool->max_size));
+                        format_size(max, pool->max_size),
+                        pool->grows && refusal.code != RESULT_OK ? "; it did not: " : "",
+                        pool->grows && refusal.code != RESULT_OK ? refusal_to_sentence(&refusal, sentence)
+                                                                 : "");
         if (refusal.code != RESULT_OK)
                 return snprintf(buf, size, "%s", refusal_to_sentence(&refusal, sentence));
         return snprintf(buf, size, "%s", "");

@@ -119,15 +119,20 @@ int pmb_client_dispatch(struct pmb_client *client);
 
 /* How a pool shall be. Zero fields mean the default. */
 struct pmb_pool_options {
-        uint64_t size; /* bytes at first, rounded up to PMB_UNIT; required */
+        /*
+         * Bytes at first, rounded up to PMB_UNIT. 0: the pool grows by itself, as with PMB_POOL_AUTO_GROW,
+         * and begins with 8 MiB.
+         */
+        uint64_t size;
         /*
          * Bytes that it may ever grow to: address space is reserved for it, no memory, and less of it where
-         * there is less. Default: 8 times size and at least 1 GiB.
+         * there is less. Default: 8 times size and at least 1 GiB; of a pool that grows by itself what the
+         * tenant's quota permits for one pool in that store.
          */
         uint64_t max_size;
         const char *store; /* name of a store; default: any that is permitted, the emptiest first */
         const char *name;  /* a label for lists: [a-z0-9._-]{1,32} */
-        uint64_t flags;    /* PMB_POOL_RAW or 0 */
+        uint64_t flags;    /* PMB_POOL_* */
 };
 
 enum {
@@ -136,6 +141,14 @@ enum {
          * with EINVAL. The backed units are 0 .. size / PMB_UNIT - 1 until pmb_pool_give_back() is used.
          */
         PMB_POOL_RAW = 1u << 0,
+        /*
+         * An allocation for which there is no room makes the pool grow, up to its max_size: by what it needs
+         * or by a quarter of the size, at least 8 MiB and at most 256 MiB, whichever is more; if that is
+         * refused, by what it needs. It waits for the daemon for that, for a second at most; other threads
+         * that run out meanwhile wait with it. After a refusal nobody asks again for 0.1 s, then for twice as
+         * long, and so on up to 10 s. Nothing shrinks by itself: see pmb_pool_trim(). Not with PMB_POOL_RAW.
+         */
+        PMB_POOL_AUTO_GROW = 1u << 1,
 };
 
 /**

@@ -12,6 +12,22 @@
 #include "client/client.h"
 #include "client/registry.h"
 
+int pool_reserve(struct pmb_pool *pool, uint64_t size, uint64_t max_size)
+{
+        int r;
+
+        r = mapping_reserve(&pool->mapping, max_size, size);
+        if (r < 0)
+                return r;
+        r = arena_init(&pool->arena, pool->mapping.base, pool->mapping.reserved, pool->raw);
+        if (r < 0) {
+                mapping_deinit(&pool->mapping);
+                return r;
+        }
+        pool->max_size = pool->mapping.reserved;
+        return 0;
+}
+
 int pool_new(struct pmb_client *client, uint64_t size, uint64_t max_size, bool raw, struct pmb_pool **ret)
 {
         struct pmb_pool *pool;
@@ -20,20 +36,16 @@ int pool_new(struct pmb_client *client, uint64_t size, uint64_t max_size, bool r
         pool = calloc(1, sizeof(*pool));
         if (!pool)
                 return -ENOMEM;
-        r = mapping_reserve(&pool->mapping, max_size, size);
-        if (r < 0) {
-                free(pool);
-                return r;
-        }
-        r = arena_init(&pool->arena, pool->mapping.base, pool->mapping.reserved, raw);
-        if (r < 0) {
-                mapping_deinit(&pool->mapping);
-                free(pool);
-                return r;
+        pool->mapping.fd = -EBADF;
+        pool->raw = raw;
+        if (size > 0) {
+                r = pool_reserve(pool, size, max_size);
+                if (r < 0) {
+                        free(pool);
+                        return r;
+                }
         }
         pool->client = pmb_client_ref(client);
-        pool->raw = raw;
-        pool->max_size = pool->mapping.reserved;
         atomic_init(&pool->refuse, raw ? EINVAL : 0);
         list_init(&pool->pool_link);
         (void)pthread_mutex_init(&pool->change_lock, NULL);
@@ -47,7 +59,8 @@ struct pmb_pool *pool_free(struct pmb_pool *pool)
         if (!pool)
                 return NULL;
         registry_remove(pool);
-        arena_deinit(&pool->arena);
+        if (pool->mapping.base)
+                arena_deinit(&pool->arena);
         mapping_deinit(&pool->mapping);
         (void)pthread_mutex_destroy(&pool->refusal_lock);
         (void)pthread_mutex_destroy(&pool->change_lock);

@@ -65,6 +65,10 @@ struct pmb_pool {
         _Atomic uint64_t size; /* as the daemon last said */
         _Atomic uint64_t length;
 
+        bool grows;                           /* by itself: see grow.h */
+        uint64_t grow_pause_usec;             /* change_lock */
+        atomic_uint_fast64_t grow_not_before; /* usec: after a refusal */
+
         pthread_mutex_t change_lock;
         atomic_uint_fast64_t n_refusals;
         atomic_uint_fast64_t given_back;
@@ -75,11 +79,12 @@ struct pmb_pool {
 };
 
 /*
- * Make a pool without memory: reserve `max_size` bytes of addresses, or less, but not less than `size`.
- * `client` may be NULL, then the pool is never known to a daemon; otherwise it takes a reference. Returns 0
- * or a negative errno.
+ * Make a pool without memory: reserve `max_size` bytes of addresses, or less, but not less than `size`. If
+ * that is 0, pool_reserve() does it later. `client` may be NULL, then the pool is never known to a daemon;
+ * otherwise it takes a reference. Returns 0 or a negative errno.
  */
 int pool_new(struct pmb_client *client, uint64_t size, uint64_t max_size, bool raw, struct pmb_pool **ret);
+int pool_reserve(struct pmb_pool *pool, uint64_t size, uint64_t max_size);
 
 /* Release it here; says nothing to the daemon. Returns NULL. */
 struct pmb_pool *pool_free(struct pmb_pool *pool);
