@@ -190,7 +190,8 @@ uint64_t quota_pool_max(const Tenant *tenant, const Store *store)
         const TenantConfig *config = &tenant->config;
         uint64_t max = lesser(store->info.capacity, lesser(config->bytes_max, config->pool_bytes_max));
 
-        return config->percent > 0 ? lesser(max, quota_percent_of(store->info.capacity, config->percent)) : max;
+        return config->percent > 0 ? lesser(max, quota_percent_of(store->info.capacity, config->percent))
+                                   : max;
 }
 
 uint64_t quota_percent_of(uint64_t capacity, unsigned percent)
