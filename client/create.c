@@ -50,7 +50,7 @@ static void on_sent(Call *call)
         Creation *creation = call->userdata;
         struct pmb_pool *pool = creation->pool;
 
-        creation->meanwhile = pool->raw ? 0 : arena_open(&pool->arena);
+        creation->meanwhile = pool->raw ? 0 : heap_open(&pool->heap);
         if (creation->meanwhile == 0)
                 creation->meanwhile = client_start_thread(pool->client);
 }
