@@ -190,6 +190,26 @@ int64_t pmb_pool_trim(struct pmb_pool *pool, uint64_t keep);
  */
 int pmb_pool_give_back(struct pmb_pool *pool, uint32_t first, uint32_t count);
 
+/**
+ * pmb_pool_prefault - have the memory there before it is used
+ * @bytes: how much of it, from the start of the pool, rounded up to PMB_UNIT; 0 for all
+ * @threads: how many threads shall do it, the caller being one of them; 0 for as many as there are processors
+ *           that the caller may run on; at most 64
+ * @progress: NULL, or called by the caller's thread now and then with the bytes that are there and the bytes
+ *            that there shall be, and in the end. It may allocate. When it returns anything but 0 no more is
+ *            done.
+ *
+ * The first touch of a page takes a fault, and the kernel has to find and to clear the page: this does it for
+ * all pages at once. What is in the pool stays as it is, and it may be used meanwhile. Memory that is given
+ * back and taken again later is not prefaulted.
+ *
+ * Returns 0; -ECANCELED (@progress did not want more), -ESTALE (the pool is dead or revoked), -ENOMEM,
+ * -EFAULT (there is no memory behind a page: revoked in this moment, or the file system of a `dir` store is
+ * full), -EHWPOISON (a page is broken).
+ */
+int pmb_pool_prefault(struct pmb_pool *pool, uint64_t bytes, unsigned threads,
+        int (*progress)(uint64_t done, uint64_t total, void *userdata), void *userdata);
+
 /* What a pool is. Strings live as long as the pool. */
 struct pmb_pool_info {
         uint64_t id; /* as pmbrokerctl prints it, in hexadecimal */

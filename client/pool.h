@@ -119,6 +119,16 @@ void pool_idle(struct pmb_pool *pool);
  */
 int64_t pool_give_back_to(struct pmb_pool *pool, uint64_t target);
 
+static inline void pool_unlock_change(pthread_mutex_t **m)
+{
+        (void)pthread_mutex_unlock(*m);
+}
+
+/* One change of size at a time, to the end of the block. */
+#define HOLD_CHANGE_LOCK(pool)                                                                   \
+        _cleanup_(pool_unlock_change) pthread_mutex_t *change_lock_held_ = &(pool)->change_lock; \
+        (void)pthread_mutex_lock(change_lock_held_)
+
 /* Tell the daemon that a pool is not wanted; one that is gone already is a success. */
 int pool_destroy_id(struct pmb_client *client, uint64_t id, unsigned call_flags);
 

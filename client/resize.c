@@ -9,17 +9,6 @@
 #include "client/clock.h"
 #include "client/gift.h"
 
-static void cleanup_unlock(pthread_mutex_t **m)
-{
-        if (*m)
-                (void)pthread_mutex_unlock(*m);
-}
-
-/* One change of size at a time, to the end of the block. */
-#define HOLD_CHANGE_LOCK(pool)                                                               \
-        _cleanup_(cleanup_unlock) pthread_mutex_t *change_lock_held_ = &(pool)->change_lock; \
-        (void)pthread_mutex_lock(change_lock_held_)
-
 /* Why a pool cannot be resized at all, or 0. */
 static int check_alive(struct pmb_pool *pool)
 {

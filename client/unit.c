@@ -238,6 +238,25 @@ uint32_t units_settle(Units *u, uint64_t size, uint64_t length)
         return taken ? n : 0;
 }
 
+bool units_next_backed(const Units *u, uint32_t from, uint32_t max, UnitSpan *ret)
+{
+        for (uint32_t i = from; i < u->max; i++) {
+                uint32_t first = i;
+
+                if (i % WORD == 0 && u->backed[i / WORD] == 0) {
+                        i += WORD - 1;
+                        continue;
+                }
+                while (i < u->max && i - first < max && bit_get(u->backed, i))
+                        i++;
+                if (i > first) {
+                        *ret = (UnitSpan){.first = first, .count = i - first};
+                        return true;
+                }
+        }
+        return false;
+}
+
 uint32_t units_count_free(const Units *u)
 {
         uint64_t limit = UINT64_MAX, n = 0;

@@ -74,6 +74,11 @@ void units_abort_give(Units *u, const UnitSpan *spans, unsigned n);
  */
 uint32_t units_settle(Units *u, uint64_t size, uint64_t length);
 
+/*
+ * The next backed units from unit `from` on, at most `max` of them. False when there are none.
+ */
+bool units_next_backed(const Units *u, uint32_t from, uint32_t max, UnitSpan *ret);
+
 /* Units that units_begin_give() could give back. */
 uint32_t units_count_free(const Units *u);
 
