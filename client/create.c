@@ -61,7 +61,7 @@ static void on_sent(Call *call)
         Creation *creation = call->userdata;
         struct pmb_pool *pool = creation->pool;
 
-        creation->meanwhile = pool->raw || !pool->mapping.base ? 0 : arena_open(&pool->arena);
+        creation->meanwhile = pool->raw || !pool->mapping.base ? 0 : heap_open(&pool->heap);
         if (creation->meanwhile == 0)
                 creation->meanwhile = client_start_thread(pool->client);
 }
@@ -107,7 +107,7 @@ static int ask_for_pool(struct pmb_pool *pool, uint64_t size, const struct pmb_p
         connection_unlock(&client->connection);
         if (r < 0 || creation.meanwhile < 0)
                 return r < 0 ? r : creation.meanwhile;
-        return pool->raw || pool->arena.open ? 0 : arena_open(&pool->arena);
+        return pool->raw || pool->arena.open ? 0 : heap_open(&pool->heap);
 }
 
 /*

@@ -119,7 +119,7 @@ int pool_grow_for_slowly(struct pmb_pool *pool, uint64_t bytes)
         if (pthread_mutex_clocklock(&pool->change_lock, CLOCK_MONOTONIC, &until) != 0)
                 return errno = saved, -ETIMEDOUT;
         /* Those who have waited for one that was refused are refused with it. */
-        if (atomic_load(&pool->refuse) != 0)
+        if (pool_is_dead(pool))
                 r = -ESTALE;
         else if (now_usec() < atomic_load(&pool->grow_not_before) || now_usec() >= deadline)
                 r = units_needed(pool, bytes) == 0 ? 0 : -EAGAIN;

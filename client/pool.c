@@ -20,6 +20,11 @@ int pool_reserve(struct pmb_pool *pool, uint64_t size, uint64_t max_size)
         if (r < 0)
                 return r;
         r = arena_init(&pool->arena, pool->mapping.base, pool->mapping.reserved, pool->raw);
+        if (r == 0) {
+                r = heap_init(&pool->heap, &pool->arena);
+                if (r < 0)
+                        arena_deinit(&pool->arena);
+        }
         if (r < 0) {
                 mapping_deinit(&pool->mapping);
                 return r;
@@ -33,9 +38,10 @@ int pool_new(struct pmb_client *client, uint64_t size, uint64_t max_size, bool r
         struct pmb_pool *pool;
         int r;
 
-        pool = calloc(1, sizeof(*pool));
+        pool = aligned_alloc(64, (sizeof(*pool) + 63) / 64 * 64);
         if (!pool)
                 return -ENOMEM;
+        memset(pool, 0, sizeof(*pool));
         pool->mapping.fd = -EBADF;
         pool->raw = raw;
         if (size > 0) {
@@ -46,7 +52,6 @@ int pool_new(struct pmb_client *client, uint64_t size, uint64_t max_size, bool r
                 }
         }
         pool->client = pmb_client_ref(client);
-        atomic_init(&pool->refuse, raw ? EINVAL : 0);
         list_init(&pool->pool_link);
         (void)pthread_mutex_init(&pool->change_lock, NULL);
         (void)pthread_mutex_init(&pool->refusal_lock, NULL);
@@ -59,8 +64,10 @@ struct pmb_pool *pool_free(struct pmb_pool *pool)
         if (!pool)
                 return NULL;
         registry_remove(pool);
-        if (pool->mapping.base)
+        if (pool->mapping.base) {
+                heap_deinit(&pool->heap);
                 arena_deinit(&pool->arena);
+        }
         mapping_deinit(&pool->mapping);
         (void)pthread_mutex_destroy(&pool->refusal_lock);
         (void)pthread_mutex_destroy(&pool->change_lock);
@@ -96,6 +103,14 @@ void pool_told_size(struct pmb_pool *pool, uint64_t size, uint64_t length)
                 &pool->mapping, length < pool->mapping.reserved ? length : pool->mapping.reserved);
         arena_lock(&pool->arena);
         units_sync(&pool->arena.units, size, pool->mapping.mapped);
+        arena_unlock(&pool->arena);
+        pool_units_changed(pool);
+}
+
+void pool_units_changed(struct pmb_pool *pool)
+{
+        arena_lock(&pool->arena);
+        heap_change_size(&pool->heap, pool->arena.units.n_backed * UNIT_SIZE);
         arena_unlock(&pool->arena);
 }
 
@@ -139,8 +154,7 @@ struct pmb_pool *pmb_pool_close(struct pmb_pool *pool)
         atomic_store(&pool->closing, true);
         if (client) {
                 connection_lock(&client->connection);
-                if (list_is_linked(&pool->pool_link) && !client->connection.dead &&
-                        atomic_load(&pool->refuse) != ESTALE)
+                if (list_is_linked(&pool->pool_link) && !client->connection.dead && !pool_is_dead(pool))
                         id = pool->id;
                 list_unlink(&pool->pool_link);
                 while (pool->pins > 0)
@@ -176,7 +190,7 @@ int pmb_pool_info(struct pmb_pool *pool, struct pmb_pool_info *ret)
                 .tenant = pool->tenant,
                 .name = pool->name,
         };
-        return atomic_load(&pool->refuse) == ESTALE ? -ESTALE : 0;
+        return pool_is_dead(pool) ? -ESTALE : 0;
 }
 
 void *pmb_pool_base(struct pmb_pool *pool)
@@ -191,9 +205,7 @@ struct pmb_pool *pmb_pool_of(const void *ptr)
 
 void pool_forked(struct pmb_pool *pool)
 {
-        atomic_store(&pool->refuse, ESTALE);
-        atomic_store(&pool->dead, true);
-        arena_forked(&pool->arena);
+        heap_forked(&pool->heap);
         mapping_forked(&pool->mapping);
         pool->pins = 0;
         (void)pthread_mutex_init(&pool->change_lock, NULL);

@@ -5,9 +5,10 @@
  * A pool: the mapping, the arena on it, and what the daemon has said about it.
  *
  * Locks, from the outside in: `change_lock` (one change of size at a time; held while the daemon works), the
- * lock of the connection, the lock of the arena. The heap knows only the last.
+ * lock of the connection, those of the heap (heap.h), the lock of the arena.
  */
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -17,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/list.h"
 #include "client/connection.h"
+#include "client/heap.h"
 #include "client/mapping.h"
 #include "pmbroker.h"
 #include "proto/result.h"
@@ -24,9 +26,10 @@
 
 /* Why the last allocation failed; the figures are those of that moment. */
 typedef struct HeapFull {
-        uint64_t asked;   /* bytes; 0: nothing failed since the last refusal of the daemon */
-        uint64_t size;    /* of the pool */
-        uint64_t taken;   /* by live blocks, after all that was dirty was handed back */
+        uint64_t asked; /* bytes; 0: nothing failed since the last refusal of the daemon */
+        uint64_t size;  /* of the pool */
+        uint64_t taken; /* by live blocks, after all that was cached was taken back */
+        uint64_t available;
         uint64_t largest; /* free range */
 } HeapFull;
 
@@ -39,14 +42,12 @@ enum {
 };
 
 struct pmb_pool {
+        Heap heap; /* first: its first line is what fast paths look at */
         Arena arena;
         Mapping mapping; /* under the lock of the connection, where it changes */
         struct pmb_client *client;
 
-        /* The errno of allocations: 0, EINVAL in a raw pool, ESTALE when revoked or in a child. */
-        atomic_int refuse;
         bool raw;
-        atomic_bool dead; /* in a child */
         atomic_bool closing;
 
         uint64_t id;
@@ -70,7 +71,9 @@ struct pmb_pool {
         atomic_uint_fast64_t grow_not_before; /* usec: after a refusal */
 
         pthread_mutex_t change_lock;
-        atomic_uint_fast64_t n_refusals;
+        struct {
+                atomic_uint_fast64_t full, shape, size, misuse, dead;
+        } refused; /* allocations, by cause */
         atomic_uint_fast64_t given_back;
 
         pthread_mutex_t refusal_lock;
@@ -99,6 +102,18 @@ void pool_told_size(struct pmb_pool *pool, uint64_t size, uint64_t length);
 
 /* Remember why the daemon refused. Takes a refusal that is none. */
 void pool_note_refusal(struct pmb_pool *pool, const Refusal *refusal);
+
+/* Dead in this process: revoked, inherited, or closed. */
+static inline bool pool_is_dead(struct pmb_pool *pool)
+{
+        return atomic_load(&pool->heap.refuse) == ESTALE;
+}
+
+/* The number of backed units has changed, under no lock of the arena. */
+void pool_units_changed(struct pmb_pool *pool);
+
+/* The heap has given up what nobody needed for a while. */
+void pool_idle(struct pmb_pool *pool);
 
 /*
  * Give back free units until the size is `target`, as far as there are any. Returns the bytes given back or

@@ -13,7 +13,7 @@
 /* Why a pool cannot be resized at all, or 0. */
 static int check_alive(struct pmb_pool *pool)
 {
-        if (atomic_load(&pool->refuse) == ESTALE)
+        if (pool_is_dead(pool))
                 return -ESTALE;
         return pool->client ? 0 : -ENOTCONN;
 }
@@ -45,7 +45,7 @@ static int64_t give_back_to(struct pmb_pool *pool, uint64_t target)
                 target = UNIT_SIZE;
         r = gift_settle(pool);
         if (r == 0)
-                arena_purge(&pool->arena);
+                heap_collect(&pool->heap);
         while (r == 0 && pool->size > target && !atomic_load(&pool->closing)) {
                 uint64_t units = (pool->size - target + UNIT_SIZE - 1) / UNIT_SIZE;
                 Gift gift = {.pool = pool};
@@ -55,6 +55,7 @@ static int64_t give_back_to(struct pmb_pool *pool, uint64_t target)
                         units < UINT32_MAX ? (uint32_t)units : UINT32_MAX, gift.spans,
                         ELEMENTSOF(gift.spans));
                 arena_unlock(&pool->arena);
+                pool_units_changed(pool);
                 if (gift.n == 0)
                         break;
                 r = gift_send(&gift);
@@ -86,7 +87,7 @@ int64_t pmb_pool_trim(struct pmb_pool *pool, uint64_t keep)
         r = gift_settle(pool);
         if (r < 0)
                 return r;
-        arena_purge(&pool->arena);
+        heap_collect(&pool->heap);
         arena_lock(&pool->arena);
         n = units_count_free(&pool->arena.units);
         arena_unlock(&pool->arena);
@@ -123,6 +124,11 @@ int pmb_pool_give_back(struct pmb_pool *pool, uint32_t first, uint32_t count)
 }
 
 /* ------------------------------------------------------------------------------------------------ resize */
+
+void pool_idle(struct pmb_pool *pool)
+{
+        (void)pool; /* what is free stays: no pool would grow again by itself */
+}
 
 int pmb_pool_resize(struct pmb_pool *pool, uint64_t size)
 {

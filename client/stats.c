@@ -7,11 +7,9 @@
 #include <stdio.h>
 
 #include "base/cleanup.h"
+#include "client/cache.h"
 #include "client/pool.h"
-
-enum {
-        CLASSES_MAX = 256
-};
+#include "client/steal.h"
 
 static const struct {
         const char *name;
@@ -44,6 +42,108 @@ static const struct {
 
 _Static_assert(sizeof(struct pmb_pool_stats) == ELEMENTSOF(fields) * sizeof(uint64_t),
         "every field of struct pmb_pool_stats has its name here");
+
+/* ------------------------------------------------------------------------------------------------ figures */
+
+typedef struct Count {
+        uint64_t out[N_CLASSES];    /* blocks that the arena has handed out; bytes for CLASS_HUGE */
+        uint64_t cached[N_CLASSES]; /* of these, those that nobody asked for yet, or any more */
+} Count;
+
+/* The caches are stopped. */
+static void count(struct pmb_pool *pool, Count *ret)
+{
+        Heap *h = &pool->heap;
+
+        arena_count(&pool->arena, ret->out);
+        for (unsigned k = CLASS_FIRST; k <= CLASS_LAST; k++) {
+                ret->cached[k] = depot_count(h->depot, k);
+                list_for_each (it, &h->caches) {
+                        const Bin *b = &list_entry(it, Cache, cache_link)->bins[k];
+
+                        ret->cached[k] += (uint64_t)(b->top - b->first);
+                }
+        }
+}
+
+/* What does not need anybody to stop. */
+static struct pmb_pool_stats describe(struct pmb_pool *pool)
+{
+        struct pmb_pool_stats s = {
+                .limit = pool->size,
+                .max_size = pool->max_size,
+                .refused_full = pool->refused.full,
+                .refused_shape = pool->refused.shape,
+                .refused_size = pool->refused.size,
+                .refused_misuse = pool->refused.misuse,
+                .refused_dead = pool->refused.dead,
+                .given_back = pool->given_back,
+                .steals = pool->heap.n_steals,
+        };
+
+        s.refusals = s.refused_full + s.refused_shape + s.refused_size + s.refused_misuse + s.refused_dead;
+        return s;
+}
+
+int pmb_pool_stats(struct pmb_pool *pool, struct pmb_pool_stats *ret)
+{
+        struct pmb_pool_stats s = describe(pool);
+        uint64_t unused;
+        Count n = {};
+
+        if (pool_is_dead(pool) || pool->raw) {
+                s.backed = pool->raw && !pool_is_dead(pool) ? pool->size : 0;
+                *ret = s;
+                return pool_is_dead(pool) ? -ESTALE : 0;
+        }
+
+        steal_stop(&pool->heap);
+        count(pool, &n);
+        /* What is free shows its shape when it is merged. */
+        arena_purge(&pool->arena);
+        arena_lock(&pool->arena);
+        s.backed = pool->arena.units.n_backed * UNIT_SIZE;
+        s.largest_free = ranges_largest(&pool->arena.units.free);
+        arena_unlock(&pool->arena);
+        s.caches = pool->heap.n_caches;
+        steal_resume(&pool->heap);
+
+        for (unsigned k = CLASS_FIRST; k <= CLASS_LAST; k++) {
+                s.blocks += n.out[k] - n.cached[k];
+                s.allocated += (n.out[k] - n.cached[k]) * class_sizes[k];
+                s.cached += n.cached[k] * class_sizes[k];
+        }
+        s.allocated += n.out[CLASS_HUGE];
+        s.blocks += n.out[CLASS_NONE];
+        s.free = s.backed > s.allocated ? s.backed - s.allocated : 0;
+        unused = s.free > s.cached ? s.free - s.cached : 0;
+        if (unused > s.largest_free)
+                s.fragmentation = 1000 - s.largest_free * 1000 / unused;
+        *ret = s;
+        return 0;
+}
+
+int pmb_pool_stats_classes(struct pmb_pool *pool, struct pmb_class_stats *classes, unsigned n)
+{
+        Count c = {};
+
+        if (pool_is_dead(pool))
+                return -ESTALE;
+        if (!pool->raw) {
+                steal_stop(&pool->heap);
+                count(pool, &c);
+                steal_resume(&pool->heap);
+        }
+        for (unsigned k = CLASS_FIRST; k <= CLASS_HUGE && k - CLASS_FIRST < n; k++)
+                classes[k - CLASS_FIRST] = (struct pmb_class_stats){
+                        .size = class_sizes[k],
+                        .allocated = c.out[k] - c.cached[k],
+                        .cached = c.cached[k],
+                };
+        return CLASS_HUGE - CLASS_FIRST + 1;
+}
+
+/* --------------------------------------------------------------------------------------------------- text */
 
 /* A buffer that may be too small: what does not fit is counted only. */
 typedef struct Text {
@@ -83,12 +183,12 @@ static void text_add_string(Text *t, const char *name, const char *value)
 
 static void text_add_classes(Text *t, struct pmb_pool *pool)
 {
-        struct pmb_class_stats classes[CLASSES_MAX];
+        struct pmb_class_stats classes[N_CLASSES];
         int n = pmb_pool_stats_classes(pool, classes, ELEMENTSOF(classes));
         const char *comma = "";
 
         text_add(t, ",\"classes\":[");
-        for (int i = 0; i < n && i < CLASSES_MAX; i++) {
+        for (int i = 0; i < n; i++) {
                 const struct pmb_class_stats *c = &classes[i];
 
                 if (c->allocated == 0 && c->cached == 0)

@@ -202,7 +202,7 @@ static void *allocator(void *userdata)
                         blocks[i] = pmb_malloc(f->pool, i * 997 + 1);
                 for (size_t i = 0; i < ELEMENTSOF(blocks); i++)
                         pmb_free(f->pool, blocks[i]);
-                arena_purge(&f->pool->arena);
+                heap_collect(&f->pool->heap);
         }
         return NULL;
 }

@@ -30,7 +30,7 @@ static struct pmb_pool *pool_of_units(uint64_t size, bool raw)
         assert_int_equal(pool_new(NULL, size * U, 1024 * U, raw, &pool), 0);
         assert_int_equal(pool_attach(pool, fd, size * U, size * U), 0);
         if (!raw)
-                assert_int_equal(arena_open(&pool->arena), 0);
+                assert_int_equal(heap_open(&pool->heap), 0);
         return pool;
 }
 
@@ -162,7 +162,7 @@ static void test_nothing_there(void **state)
 
         assert_int_equal(ftruncate(pool->mapping.fd, (off_t)(3 * U)), 0);
         assert_int_equal(pmb_pool_prefault(pool, 0, 2, NULL, NULL), -EFAULT);
-        atomic_store(&pool->refuse, ESTALE);
+        heap_refuse(&pool->heap, ESTALE);
         assert_int_equal(pmb_pool_prefault(pool, 0, 2, NULL, NULL), -ESTALE);
         pmb_pool_close(pool);
         (void)state;
