@@ -241,7 +241,8 @@ esac
 # One arena per pool does all; dirty memory stays in it until there is pressure; nothing is retained behind our back;
 # no thread gets a cache, since a cache would mix the pools up.
 conf=narenas:1,tcache:false,retain:false,oversize_threshold:0,dirty_decay_ms:-1,muzzy_decay_ms:0
-conf=$conf,lg_extent_max_active_fit:30
+# Blocks of 4 KiB come 16 to a slab, or each would be an extent of its own.
+conf=$conf,lg_extent_max_active_fit:30,slab_sizes:4096-4096:16
 
 # shellcheck disable=SC2086
 quietly env force_tls=0 CC="$cc" CFLAGS='-O3 -g1 -funroll-loops -fPIC -fno-strict-aliasing -w' ./configure \

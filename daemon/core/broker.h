@@ -98,12 +98,15 @@ bool broker_owner_collect(Broker *broker, Owner *owner);
 
 /* ------------------------------------------------------------------------------------------------ create */
 
+/* CreateRequest.max: as much as the tenant may ever have in one pool of the store that is chosen. */
+#define BROKER_MAX_OF_QUOTA UINT64_MAX
+
 typedef struct CreateRequest {
         const PeerIdentity *peer;
         Owner *owner;
         uint64_t id; /* random, non-zero, unused (the edge asks broker_find_pool() first) */
         uint64_t size;
-        uint64_t max;      /* 0: size */
+        uint64_t max;      /* 0: size; BROKER_MAX_OF_QUOTA */
         const char *store; /* "": any permitted one, the one with the most free bytes first */
         const char *name;  /* "" or a valid label */
         uint64_t request_id;
