@@ -145,6 +145,13 @@ static int on_grown(Call *call, const ServerPacket *reply, int *fd)
         return 0;
 }
 
+static void set_growing(struct pmb_pool *pool, uint64_t size)
+{
+        connection_lock(&pool->client->connection);
+        pool->growing_to = size;
+        connection_unlock(&pool->client->connection);
+}
+
 static int grow(struct pmb_pool *pool, uint64_t size)
 {
         Pmbroker__V1__ResizePool body = PMBROKER__V1__RESIZE_POOL__INIT;
@@ -166,7 +173,9 @@ static int grow(struct pmb_pool *pool, uint64_t size)
         body.size = size;
         call.packet.body_case = PMBROKER__V1__CLIENT_PACKET__BODY_RESIZE_POOL;
         call.packet.resize_pool = &body;
+        set_growing(pool, size);
         r = connection_call(&pool->client->connection, &call);
+        set_growing(pool, 0);
         pool_note_refusal(pool, &call.refusal);
         return r < 0 ? r : pool->size >= size ? 0 : -EBUSY;
 }

@@ -149,6 +149,7 @@ static Result reserve_create(Broker *broker, const CreateRequest *request, Pool 
         pool->max = max;
         pool->created = request->now_usec;
         pool->request_id = request->request_id;
+        pool->gifts = 1;
         pool_begin(pool, request->size);
         *ret = pool;
         return RESULT_OK;
@@ -157,6 +158,17 @@ static Result reserve_create(Broker *broker, const CreateRequest *request, Pool 
 Result broker_reserve_create(Broker *broker, const CreateRequest *request, Pool **ret, Refusal *ret_refusal)
 {
         return broker_answer(broker, reserve_create(broker, request, ret, ret_refusal));
+}
+
+Pool *broker_find_request(const Owner *owner, uint64_t request_id)
+{
+        list_for_each (it, &owner->pools) {
+                Pool *pool = list_entry(it, Pool, owner_link);
+
+                if (pool->request_id == request_id && request_id != 0 && pool->state != POOL_RELEASING)
+                        return pool;
+        }
+        return NULL;
 }
 
 /* Every other operation changes the size. */
@@ -241,6 +253,7 @@ int broker_adopt(Broker *broker, const AdoptRequest *request, Pool **ret)
         pool->max = request->max;
         pool->created = request->created;
         pool->request_id = request->request_id;
+        pool->gifts = request->gifts;
         pool_set_state(pool, request->releasing ? POOL_RELEASING : POOL_READY);
         *ret = pool;
         return 0;

@@ -179,6 +179,7 @@ void pool_end_target(Server *server, Pool *pool)
         size.size = pool->size;
         size.length = pool->length;
         size.target = pool->target;
+        size.gifts = pool->gifts;
         broker_end_target(server->broker, pool);
         if (!call)
                 return;

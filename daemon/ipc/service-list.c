@@ -52,6 +52,7 @@ static void fill_row(const Server *server, const Pool *pool, const Row *row, Pmb
         ret->max = pool->max;
         ret->target = pool->target;
         ret->audited = pool->store->info.audited;
+        ret->gifts = pool->gifts;
 }
 
 _Static_assert(PMBROKER__V1__POOL_STATE__STATE_RESERVED == POOL_RESERVED + 1, "states");
