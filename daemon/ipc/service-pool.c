@@ -118,6 +118,7 @@ static void reply_grant(Call *call, const Pool *pool, int fd)
         grant.kind = (Pmbroker__V1__StoreKind)pool->store->info.kind;
         grant.page_size = pool->store->info.page_size;
         grant.tenant = (char *)(uintptr_t)tenant_name(pool->tenant);
+        grant.gifts = pool->gifts;
         packet.body_case = PMBROKER__V1__SERVER_PACKET__BODY_GRANT;
         packet.grant = &grant;
         call_reply(call, &packet, fd);
@@ -188,6 +189,19 @@ static int start_create(Call *call, Pool *pool)
         return 0;
 }
 
+/* Asked for again, over another session or of another broker: the pool is there. Its size may be another by now. */
+static void repeat_create(Call *call, const Pool *pool, const Pmbroker__V1__CreatePool *m)
+{
+        if (strcmp(pool->name, m->name) != 0 ||
+                (m->max != UINT64_MAX && pool->max != (m->max > 0 ? m->max : m->size)) ||
+                (m->store[0] != '\0' && strcmp(pool->store->info.name, m->store) != 0))
+                refuse(call, &(Refusal){.code = RESULT_REQUEST_CONFLICT});
+        else if (pool->state == POOL_RESERVED)
+                refuse(call, &(Refusal){.code = RESULT_BUSY});
+        else
+                reply_grant(call, pool, -EBADF);
+}
+
 void service_create_pool(Call *call, const Pmbroker__V1__ClientPacket *packet)
 {
         const Pmbroker__V1__CreatePool *m = packet->create_pool;
@@ -205,6 +219,11 @@ void service_create_pool(Call *call, const Pmbroker__V1__ClientPacket *packet)
         }
         if (m->name[0] != '\0' && !name_is_valid(m->name)) {
                 refuse(call, &(Refusal){.code = RESULT_INVALID});
+                return;
+        }
+        pool = broker_find_request(session->owner, call->request_id);
+        if (pool) {
+                repeat_create(call, pool, m);
                 return;
         }
         r = random_id(server->broker, &id);
@@ -323,7 +342,10 @@ static void on_shrunk(const JobReply *reply, const void *tail, int *fd, void *us
         (void)fd;
         assert(pool);
         if (reply->error < 0) {
-                broker_abort_shrink(server->broker, pool);
+                if (reply->error == -ECONNRESET)
+                        broker_lose_shrink(server->broker, pool);
+                else
+                        broker_abort_shrink(server->broker, pool);
                 if (reply->error ==
                         -EBUSY) /* the client uses more than it said: its affair, not ours to log */
                         call_refuse(job->call, &(Refusal){.code = RESULT_BUSY});
