@@ -104,6 +104,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 28
 	@echo
 	@echo 'Variables: CC BUILD DESTDIR PREFIX SYSCONFDIR UNITDIR CFLAGS LDFLAGS JEMALLOC_SOURCE V=1'
+	@echo "           ARGS, of pytest, for check-integration and check-vm: ARGS='-k restart'"
 
 all: $(DAEMON) $(CTL) $(LIB_LINK) $(EXAMPLES) $(PROTOCOL_PAGE) ## build everything
 
@@ -234,7 +235,7 @@ check-unit: $(UNIT_TESTS) ## unit tests
 	@tests/run-unit.sh $(UNIT_TESTS)
 
 check-integration: all testprogs ## black-box tests against the real daemon
-	BUILD=$(abspath $(BUILD)) PMBROKERCTL=$(abspath $(CTL)) $(PYTEST) tests/integration
+	BUILD=$(abspath $(BUILD)) PMBROKERCTL=$(abspath $(CTL)) $(PYTEST) tests/integration $(ARGS)
 
 check-layers: $(OBJ_DAEMON) $(BUILD)/proto/result.o ## prove that includes point downwards and the core is pure
 	@tests/check-layers.sh $(BUILD)

@@ -64,6 +64,13 @@ leaks=$(nm -D --defined-only "$dir/root/opt/pmb/lib/libpmbroker.so" | awk '{prin
 [ -z "$leaks" ] || fail "the library exports:" "$leaks"
 ok
 
+# Its symbols are those of this minor version: a program linked with another 0.x must not be loaded with it.
+version=$(PKG_CONFIG_SYSROOT_DIR='' pkg-config --modversion libpmbroker)
+foreign=$(nm -D --with-symbol-versions --defined-only "$dir/root/opt/pmb/lib/libpmbroker.so" | awk '{print $3}' |
+    grep '^pmb_' | grep -v "@@LIBPMBROKER_${version%.*}\$" || true)
+[ -z "$foreign" ] || fail "not in the node of $version:" "$foreign"
+ok
+
 # shellcheck disable=SC2086
 make --no-print-directory -s $vars uninstall >/dev/null
 left=$(find "$dir/root" ! -type d)
