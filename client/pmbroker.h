@@ -29,8 +29,10 @@
  * only thing that makes pool memory raise SIGBUS is a revocation by an administrator.
  *
  * fork: the memory belongs to the process that created the pool. In a child the pool is dead: allocation
- * returns NULL with errno ESTALE, pmb_free() does nothing, closing is safe, touching a block raises SIGSEGV.
- * The client is dead there, too: a child that wants a pool connects for itself.
+ * returns NULL with errno ESTALE, pmb_free() does nothing, closing is safe, touching a block raises SIGSEGV;
+ * unless it was created to live on there (PMB_POOL_COPY_ON_FORK, PMB_POOL_SHARE_ON_FORK). The client is dead
+ * in any case: a child that wants a pool of its own connects for itself. vfork() and posix_spawn() change
+ * nothing. A child that is made by clone() behind libc's back must not touch a pool.
  */
 
 #include <stddef.h>
@@ -149,6 +151,20 @@ enum {
          * long, and so on up to 10 s. Nothing shrinks by itself: see pmb_pool_trim(). Not with PMB_POOL_RAW.
          */
         PMB_POOL_AUTO_GROW = 1u << 1,
+        /*
+         * The pool lives on in children, in a copy of their own: ordinary memory, of the size that the pool
+         * had, which is not charged to anybody and cannot change its size (-ESTALE). fork() takes as long as
+         * copying takes what is in use. What other threads write into their blocks meanwhile may be seen in
+         * the copy or not. When there is no memory for the copy, or no descriptor for fork() to wait with,
+         * the pool is dead in the child.
+         */
+        PMB_POOL_COPY_ON_FORK = 1u << 2,
+        /*
+         * With PMB_POOL_RAW: parent and children have the same memory. It is still the parent's: when that
+         * ends or closes the pool, touching the memory raises SIGBUS in the children, and what the parent
+         * gives back or lets grow the children do not hear of.
+         */
+        PMB_POOL_SHARE_ON_FORK = 1u << 3,
 };
 
 /**

@@ -84,6 +84,7 @@ int pool_attach(struct pmb_pool *pool, int fd, uint64_t size, uint64_t length)
                 safe_close(fd);
                 return -EPROTO;
         }
+        pool->mapping.shared = pool->on_fork == ON_FORK_SHARE;
         r = mapping_attach(&pool->mapping, fd, length);
         if (r < 0)
                 return r;
@@ -203,10 +204,33 @@ struct pmb_pool *pmb_pool_of(const void *ptr)
         return registry_find(ptr);
 }
 
-void pool_forked(struct pmb_pool *pool)
+/* Into memory of this process's own; the pool cannot change its size any more. */
+static int take_copy(struct pmb_pool *pool)
 {
-        heap_forked(&pool->heap);
-        mapping_forked(&pool->mapping);
+        uint64_t start = UINT64_MAX, end;
+        int r;
+
+        r = mapping_replace(&pool->mapping);
+        if (r < 0)
+                return r;
+        while (r == 0 && units_used_before(&pool->arena.units, start, &start, &end))
+                r = mapping_copy(&pool->mapping, start, end);
+        if (r < 0)
+                mapping_drop(&pool->mapping);
+        return r;
+}
+
+void pool_forked(struct pmb_pool *pool, bool may_copy)
+{
+        bool lives_on = pool->on_fork == ON_FORK_INHERIT || pool->on_fork == ON_FORK_SHARE;
+
+        if (pool->on_fork == ON_FORK_COPY) {
+                lives_on = may_copy && !pool_is_dead(pool) && take_copy(pool) == 0;
+                pool->on_fork = lives_on ? ON_FORK_INHERIT : ON_FORK_DIE;
+        }
+        pool->grows = false;
+        heap_forked(&pool->heap, lives_on);
+        mapping_forked(&pool->mapping, lives_on);
         pool->pins = 0;
         (void)pthread_mutex_init(&pool->change_lock, NULL);
         (void)pthread_mutex_init(&pool->refusal_lock, NULL);

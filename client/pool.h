@@ -41,6 +41,14 @@ enum {
         POOL_SETTLE = 1u << 3,
 };
 
+/* What becomes of a pool in a child. */
+typedef enum OnFork {
+        ON_FORK_DIE,
+        ON_FORK_COPY,    /* lives on in a copy ... */
+        ON_FORK_INHERIT, /* ... which is ordinary memory, and lives on by itself in further children */
+        ON_FORK_SHARE,   /* raw: the same memory */
+} OnFork;
+
 struct pmb_pool {
         Heap heap; /* first: its first line is what fast paths look at */
         Arena arena;
@@ -48,6 +56,7 @@ struct pmb_pool {
         struct pmb_client *client;
 
         bool raw;
+        OnFork on_fork; /* set before pool_attach() */
         atomic_bool closing;
 
         uint64_t id;
@@ -138,5 +147,5 @@ int pool_destroy_id(struct pmb_client *client, uint64_t id, unsigned call_flags)
 bool pool_has_unsettled(struct pmb_pool *pool);
 void pool_settle(struct pmb_pool *pool);
 
-/* In a child. */
-void pool_forked(struct pmb_pool *pool);
+/* In a child. Where `may_copy` is not set, what would be copied dies. */
+void pool_forked(struct pmb_pool *pool, bool may_copy);
