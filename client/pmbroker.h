@@ -146,9 +146,11 @@ enum {
         /*
          * An allocation for which there is no room makes the pool grow, up to its max_size: by what it needs
          * or by a quarter of the size, at least 8 MiB and at most 256 MiB, whichever is more; if that is
-         * refused, by what it needs. It waits for the daemon for that, for a second at most; other threads
-         * that run out meanwhile wait with it. After a refusal nobody asks again for 0.1 s, then for twice as
-         * long, and so on up to 10 s. Nothing shrinks by itself: see pmb_pool_trim(). Not with PMB_POOL_RAW.
+         * refused, by what there is, if that is enough. It waits for the daemon for that, for a second at
+         * most; other threads that run out meanwhile wait with it. After a refusal nobody asks again for
+         * 0.1 s, then for twice as long, and so on up to 10 s. What has been free for ten seconds goes back
+         * to the daemon, but for two such steps; that is looked at while the program allocates and frees.
+         * Not with PMB_POOL_RAW.
          */
         PMB_POOL_AUTO_GROW = 1u << 1,
         /*
@@ -398,22 +400,29 @@ void pmb_set_misuse_handler(
 /* ------------------------------------------------------------------------------------------------ events */
 
 enum pmb_event_type {
-        PMB_EVENT_RESIZED = 1,     /* an administrator changed the size; info tells the new one */
-        PMB_EVENT_RECLAIM = 2,     /* units were asked for; the library has given back what was free */
+        PMB_EVENT_RESIZED = 1, /* an administrator changed the size, the limit of the pool */
+        /*
+         * The daemon wants units back. The library has given back those that hold nothing; if size is still
+         * more than target, freeing and pmb_pool_trim() help, and for a raw pool pmb_pool_give_back().
+         */
+        PMB_EVENT_RECLAIM = 2,
         PMB_EVENT_REVOKED = 3,     /* the memory is gone; allocation fails with ESTALE */
         PMB_EVENT_RECONNECTED = 4, /* the daemon was restarted and has resumed the pools */
+        PMB_EVENT_CLOSING = 5,     /* the daemon is going away; the library connects again */
 };
 
 struct pmb_event {
         enum pmb_event_type type;
-        struct pmb_pool *pool; /* NULL for RECONNECTED */
+        struct pmb_pool *pool; /* NULL for RECONNECTED and CLOSING */
         uint64_t size;         /* of the pool, after the event */
+        uint64_t target;       /* RECLAIM: the size that the daemon wants it to have; otherwise 0 */
 };
 
 /**
  * pmb_client_set_handler - be told what happened
- * @handler: NULL for none; called by the library's thread, or within pmb_client_dispatch(). It may allocate
- *           and free, but must not close a pool or wait for the daemon.
+ * @handler: NULL for none; called by the library's thread, or within pmb_client_dispatch(). It may allocate,
+ *           free and give back memory, and create pools; it must not close one. As long as it runs no other
+ *           event is told.
  *
  * When this returns the handler before it does not run any more, unless it was that which called.
  */

@@ -121,7 +121,7 @@ void pool_note_refusal(struct pmb_pool *pool, const Refusal *refusal)
                 return;
         (void)pthread_mutex_lock(&pool->refusal_lock);
         pool->refusal = *refusal;
-        pool->full = (HeapFull){};
+        pool->full.asked = 0;
         (void)pthread_mutex_unlock(&pool->refusal_lock);
 }
 

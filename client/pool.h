@@ -39,6 +39,7 @@ enum {
         POOL_RECLAIM = 1u << 1,
         POOL_REVOKED = 1u << 2,
         POOL_SETTLE = 1u << 3,
+        POOL_IDLE = 1u << 4,
 };
 
 /* What becomes of a pool in a child. */
@@ -77,6 +78,7 @@ struct pmb_pool {
 
         bool grows;                           /* by itself: see grow.h */
         uint64_t grow_pause_usec;             /* change_lock */
+        uint64_t idle_bytes;                  /* change_lock: what was free at the last look */
         atomic_uint_fast64_t grow_not_before; /* usec: after a refusal */
 
         pthread_mutex_t change_lock;
@@ -139,6 +141,9 @@ static inline void pool_unlock_change(pthread_mutex_t **m)
 #define HOLD_CHANGE_LOCK(pool)                                                                   \
         _cleanup_(pool_unlock_change) pthread_mutex_t *change_lock_held_ = &(pool)->change_lock; \
         (void)pthread_mutex_lock(change_lock_held_)
+
+/* Give back what was free at the last look and still is, if it is much. */
+void pool_give_back_idle(struct pmb_pool *pool);
 
 /* Tell the daemon that a pool is not wanted; one that is gone already is a success. */
 int pool_destroy_id(struct pmb_client *client, uint64_t id, unsigned call_flags);
