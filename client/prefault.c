@@ -99,7 +99,7 @@ static int64_t prefault_slice(struct pmb_pool *pool, unsigned n_threads, uint64_
         Slice slice = {.base = pool->mapping.base};
         int r = 0;
 
-        if (atomic_load(&pool->refuse) == ESTALE)
+        if (pool_is_dead(pool))
                 return -ESTALE;
         n_units = fill_slice(pool, &slice, n_threads * CHUNKS_PER_SLICE, n_units, from);
         r = fault_slice(&slice, n_threads);

@@ -87,7 +87,7 @@ static void cycle_pool(State state, double *ret_create, double *ret_destroy)
         if (r == 0)
                 r = pool_attach(pool, fd, SIZE, SIZE);
         if (r == 0)
-                r = arena_open(&pool->arena);
+                r = heap_open(&pool->heap);
         if (r < 0)
                 die("pool", -r);
         made = now_usec();

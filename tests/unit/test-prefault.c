@@ -30,7 +30,7 @@ static struct pmb_pool *pool_of_units(uint64_t size, bool raw)
         assert_int_equal(pool_new(NULL, size * U, 1024 * U, raw, &pool), 0);
         assert_int_equal(pool_attach(pool, fd, size * U, size * U), 0);
         if (!raw)
-                assert_int_equal(arena_open(&pool->arena), 0);
+                assert_int_equal(heap_open(&pool->heap), 0);
         return pool;
 }
 
