@@ -187,7 +187,11 @@ int pmb_pool_create(struct pmb_client *client, const struct pmb_pool_options *op
  * pmb_pool_close - give the pool back
  *
  * All its memory is gone from the address space when this returns, blocks that are still allocated included.
- * Other threads must not be using the pool. NULL is allowed. Returns NULL.
+ * Other threads must not be using the pool; they may use any other, and may be ending. NULL is allowed.
+ * Returns NULL.
+ *
+ * Using a pool after that is a mistake. While no more than 64 others have been closed since, it is noticed:
+ * allocation returns NULL with errno ESTALE, other functions return -ESTALE, freeing and closing do nothing.
  */
 struct pmb_pool *pmb_pool_close(struct pmb_pool *pool);
 
@@ -387,11 +391,14 @@ enum pmb_misuse {
  * @handler: called by the thread that made the mistake, with no lock held; if it returns, the call that was
  *           wrong does nothing. NULL for the default, which names pool and pointer on stderr and aborts.
  *
- * There is one handler for the process. Noticed are: any pointer outside of @pool (INVALID); one into pages
- * in which no block begins (INVALID), which includes what was given back; a block of 16 KiB and more that is
- * not its first byte (INVALID); the block that this thread freed last in its size (DOUBLE); a block larger
- * than 8 MiB that was freed before (DOUBLE); a size that the block does not have (SIZE). Not noticed are
- * other blocks that were freed before, and pointers into the middle of small blocks.
+ * There is one handler for the process. A table of which blocks begin in which page, and what a thread has at
+ * hand, tell: a pointer outside of @pool, or of all pools (INVALID, @pool NULL then); one into pages in which
+ * no block begins: never used, given back, or inside of a block of 16 KiB and more (INVALID); the block that
+ * this thread was the last to free in its size class (DOUBLE); a block of more than 8 MiB that was freed
+ * before (DOUBLE, or INVALID); a size that the block does not have (SIZE). Not noticed are other blocks that
+ * were freed before, and pointers into pages in which some block begins but not there: telling those would
+ * cost more than allocating does. The table is exact for whole pages of larger blocks, and may be of old for
+ * pages that small blocks share.
  */
 void pmb_set_misuse_handler(
         void (*handler)(enum pmb_misuse what, struct pmb_pool *pool, const void *ptr, void *userdata),

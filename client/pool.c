@@ -59,6 +59,30 @@ int pool_new(struct pmb_client *client, uint64_t size, uint64_t max_size, bool r
         return 0;
 }
 
+/*
+ * Who uses a pool that is closed shall get an error, not a crash, at least while that is recent: the last few
+ * stay as they are, without anything behind them.
+ */
+static struct pmb_pool *pool_bury(struct pmb_pool *pool)
+{
+        static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+        static struct pmb_pool *buried[POOLS_BURIED];
+        static unsigned next;
+        struct pmb_pool *oldest;
+
+        (void)pthread_mutex_lock(&lock);
+        oldest = buried[next];
+        buried[next] = pool;
+        next = (next + 1) % POOLS_BURIED;
+        (void)pthread_mutex_unlock(&lock);
+        if (oldest) {
+                (void)pthread_mutex_destroy(&oldest->refusal_lock);
+                (void)pthread_mutex_destroy(&oldest->change_lock);
+                free(oldest);
+        }
+        return NULL;
+}
+
 struct pmb_pool *pool_free(struct pmb_pool *pool)
 {
         if (!pool)
@@ -69,11 +93,8 @@ struct pmb_pool *pool_free(struct pmb_pool *pool)
                 arena_deinit(&pool->arena);
         }
         mapping_deinit(&pool->mapping);
-        (void)pthread_mutex_destroy(&pool->refusal_lock);
-        (void)pthread_mutex_destroy(&pool->change_lock);
-        (void)pmb_client_unref(pool->client);
-        free(pool);
-        return NULL;
+        pool->client = pmb_client_unref(pool->client);
+        return pool_bury(pool);
 }
 
 int pool_attach(struct pmb_pool *pool, int fd, uint64_t size, uint64_t length)
@@ -149,10 +170,9 @@ struct pmb_pool *pmb_pool_close(struct pmb_pool *pool)
         struct pmb_client *client;
         uint64_t id = 0;
 
-        if (!pool)
+        if (!pool || atomic_exchange(&pool->closing, true))
                 return NULL;
         client = pool->client;
-        atomic_store(&pool->closing, true);
         if (client) {
                 connection_lock(&client->connection);
                 if (list_is_linked(&pool->pool_link) && !client->connection.dead && !pool_is_dead(pool))

@@ -114,6 +114,9 @@ void pool_told_size(struct pmb_pool *pool, uint64_t size, uint64_t length);
 /* Remember why the daemon refused. Takes a refusal that is none. */
 void pool_note_refusal(struct pmb_pool *pool, const Refusal *refusal);
 
+/* Closed pools that are still known as such. */
+#define POOLS_BURIED 64
+
 /* Dead in this process: revoked, inherited, or closed. */
 static inline bool pool_is_dead(struct pmb_pool *pool)
 {
