@@ -235,6 +235,7 @@ void arena_deinit(Arena *a)
                         mib[1] = a->index;
                         (void)pmbj_mallctlbymib(mib, n, NULL, NULL, NULL, 0);
                 }
+                a->open = false;
         }
         units_deinit(&a->units);
         a->map = pagemap_free(a->map, a->reserved);

@@ -247,7 +247,7 @@ conf=$conf,lg_extent_max_active_fit:30,slab_sizes:4096-4096:16
 # shellcheck disable=SC2086
 quietly env force_tls=0 CC="$cc" CFLAGS='-O3 -g1 -funroll-loops -fPIC -fno-strict-aliasing -w' ./configure \
     --with-jemalloc-prefix=pmbj_ --with-malloc-conf="$conf" $page \
-    --disable-cxx --disable-libdl --disable-doc --disable-cache-oblivious --disable-shared --disable-fill
+    --disable-cxx --disable-libdl --disable-doc --disable-cache-oblivious --disable-shared --disable-fill --disable-stats
 defs=include/jemalloc/internal/jemalloc_internal_defs.h
 for name in JEMALLOC_TLS JEMALLOC_CACHE_OBLIVIOUS JEMALLOC_IS_MALLOC; do
     ! grep -q "^#define $name\b" "$defs" || fail "configure has set $name"
