@@ -11,9 +11,10 @@ set -eu
 
 build="gcc make pkg-config libc6-dev dpkg-dev ca-certificates
        libsystemd-dev libprotobuf-c-dev protobuf-c-compiler libinih-dev libsmartcols-dev uthash-dev
-       libndctl-dev libdaxctl-dev libblkid-dev uuid-dev"
+       libndctl-dev libdaxctl-dev libblkid-dev uuid-dev libmicrohttpd-dev"
 check="clang clang-format libcmocka-dev libmemkind-dev protobuf-compiler
-       python3 python3-pytest python3-protobuf procps"
+       python3 python3-pytest python3-protobuf python3-prometheus-client python3-yaml procps
+       man-db openssh-client openssh-server systemd zsh"
 vm="mmdebstrap qemu-system-x86 squashfs-tools"
 
 case "${1:-build}" in
