@@ -132,7 +132,8 @@ static const Verb verbs[] = {
                 .name = "provision",
                 .operands = "",
                 .summary = "what a store on persistent memory needs, or make it",
-                .details = "Each step for each store of Type=fsdax: what exists, what would be done, and "
+                .details = "Each step for each store of Type=fsdax or kmem: what exists, what would be "
+                           "done, and "
                            "what is "
                            "refused\n"
                            "and why. With --apply it is done; a second time there is nothing left to do.",
