@@ -153,10 +153,13 @@ static const Verb verbs[] = {
                 .details =
                         "Its file system and, if the store made it, its namespace are removed, after being "
                         "overwritten\n"
-                        "with Scrub=release. Refused while the store holds pools, unless --force revokes "
-                        "them. The "
-                        "next\n"
-                        "start makes the store again if it is still in the configuration.",
+                        "with Scrub=release; memory of a NUMA node becomes a dax device again. Refused "
+                        "while the "
+                        "store\n"
+                        "holds pools, unless --force revokes them. The next start makes the store again if "
+                        "it is "
+                        "still\n"
+                        "in the configuration.",
                 .options = "      --force              revoke its pools\n",
                 .takes_force = true,
                 .examples = "  pmbrokerctl deprovision pmem0\n",

@@ -90,7 +90,7 @@ static int kmem_get_free(StoreEntry *store, const PoolFile *but, uint64_t *ret_b
         for (size_t i = 0; i < store->pools.n; i++) {
                 PoolFile *pool = store->pools.pools[i];
                 uint64_t used = 0;
-                if (pool == but || pool->held || pool->releasing)
+                if (pool == but || pool->releasing || pool->erasing)
                         continue;
                 if (pool->fd >= 0 && tmpfs_pool_get_used(store, pool, &used) < 0)
                         used = 0;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "provisioner/admission.h"
 #include "provisioner/record.h"
 #include "provisioner/verbs.h"
 
@@ -56,46 +57,6 @@ static int write_record(const Task *task)
         return record_write(task->runner->records_fd, pool->store->config.name, &record);
 }
 
-/* ---------------------------------------------------------------------------------------- what there is */
-
-/* -ENOSPC, with what the store has left for this pool. */
-static int refuse_full(Task *task, uint64_t free_bytes)
-{
-        uint64_t capacity = task->pool->store->capacity;
-
-        task->taken = free_bytes < capacity ? capacity - free_bytes : 1;
-        return -ENOSPC;
-}
-
-/* Whether the store has `bytes` more for this pool; without it the kernel would look for a process to kill. */
-static int admit(Task *task, uint64_t bytes)
-{
-        StoreEntry *store = task->pool->store;
-        uint64_t free_bytes = 0;
-        int r;
-
-        if (!store->backend->get_free)
-                return 0;
-        r = store->backend->get_free(store, task->pool, &free_bytes);
-        if (r < 0)
-                return r;
-        return bytes > free_bytes ? refuse_full(task, free_bytes) : 0;
-}
-
-/* Memory was there when it was asked for, and somebody else was quicker: the worker may have been killed for it. */
-static int allocate_failed(Task *task, int error)
-{
-        StoreEntry *store = task->pool->store;
-        uint64_t free_bytes = 0;
-
-        if ((error != -ENOMEM && error != -ENOSPC) || !store->backend->get_free ||
-                store->backend->get_free(store, task->pool, &free_bytes) < 0)
-                return error;
-        log_notice("Store %s: memory ran out while pool %016" PRIx64 " was to get it; it does not",
-                store->config.name, task->pool->id);
-        return refuse_full(task, free_bytes);
-}
-
 /* ---------------------------------------------------------------------------------------------- create */
 
 static int create_allocate(Task *task)
@@ -133,7 +94,7 @@ int verb_create(Task *task)
 
         switch (task->stage++) {
         case 0:
-                r = admit(task, pool->limit);
+                r = admission_check(task, pool->limit);
                 if (r >= 0)
                         r = backend->create(pool->store, pool);
                 if (r < 0) {
@@ -149,7 +110,7 @@ int verb_create(Task *task)
                 }
                 break;
         case 1:
-                r = task->result.error < 0 ? allocate_failed(task, task->result.error) : 0;
+                r = task->result.error < 0 ? admission_failed(task, task->result.error) : 0;
                 if (r >= 0)
                         r = task_is_abandoned(task) ? -ECANCELED : create_commit(task);
                 if (r < 0) /* there may be a lot of memory in it: not here */
@@ -172,15 +133,6 @@ static int set_limit(PoolFile *pool, uint64_t bytes)
         return r;
 }
 
-static uint64_t pool_used(PoolFile *pool)
-{
-        uint64_t used = 0;
-
-        if (pool->store->backend->get_used(pool->store, pool, &used) < 0 || used > pool->limit)
-                return 0;
-        return used;
-}
-
 /*
  * Where the record holds the limit, it is the commit point. Elsewhere the record of the length comes first:
  * a length that is too large for the limit is harmless, one that is too small would hide units that have
@@ -195,8 +147,7 @@ static int grow_commit(Task *task)
 
         if (task_is_abandoned(task))
                 return -ECANCELED;
-        /* This pool's own promise is not among the others'. */
-        r = task->request.bytes > pool->limit ? admit(task, task->request.bytes - pool_used(pool)) : 0;
+        r = admission_check(task, task->request.bytes);
         if (r < 0)
                 return r;
         if (audited)
@@ -235,7 +186,7 @@ static int grow_undo(Task *task)
                 if (used < pool->limit)
                         (void)set_limit(pool, used);
         }
-        return allocate_failed(task, task->result.error);
+        return admission_failed(task, task->result.error);
 }
 
 int verb_grow(Task *task)
