@@ -17,7 +17,7 @@
 #include "provisioner/node.h"
 
 /* A page that somebody has pinned cannot be moved, and the kernel tries for ever. */
-#define OFFLINE_USEC       (8 * USEC_PER_SEC)
+#define OFFLINE_USEC       (4 * USEC_PER_SEC)
 #define OFFLINE_BLOCK_USEC (USEC_PER_SEC / 4) /* more for each block */
 
 /* Rules of udev may be at it at the same time. */

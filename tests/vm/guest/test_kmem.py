@@ -22,7 +22,6 @@ from test_fsdax_provision import addresses, known, marks, provision, region, rel
 UNIT = 2 * MIB
 PAGE = 4096
 BLOCK = 128 * MIB  # of memory
-MEMORY = pathlib.Path('/sys/devices/system/memory')
 SYS_MOVE_PAGES = 279
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -118,19 +117,24 @@ def view():
     return run('ndctl', 'list', '-RDNi'), run('daxctl', 'list', '-D')
 
 
+def configure(text, name):
+    CONFIG_DIR.mkdir(exist_ok=True)
+    path = CONFIG_DIR / f'kmem-{name}.conf'
+    path.write_text(text + '\n[Tenant default]\nBytes=infinity\n')
+    reload()
+    return path
+
+
 @contextlib.contextmanager
 def configured(text, *names):
     """Inside, these stores are configured; afterwards they are gone, and what was made for them too."""
-    CONFIG_DIR.mkdir(exist_ok=True)
-    config = CONFIG_DIR / f'kmem-{names[0]}.conf'
-    config.write_text(text + '\n[Tenant default]\nBytes=infinity\n')
-    reload()
+    config = configure(text, names[0])
     wait_for(lambda: all(known(n) for n in names), SECONDS, 'they are known', every=0.1)
     try:
         yield
     finally:
         wait_for(lambda: all(known(n) for n in names), SECONDS, 'they are known', every=0.1)
-        for name in names:
+        for name in re.findall(r'Store (\w+)', config.read_text()):
             if known(name)['state'] == 'available' or f'pmbroker:{name}' in marks():
                 ctl('deprovision', name, '--force')
         config.unlink()
@@ -138,25 +142,39 @@ def configured(text, *names):
         wait_for(lambda: not any(known(n) for n in names), SECONDS, 'they are gone', every=0.1)
 
 
-def wait_until_one_is_refused(*names):
-    """And the other is available."""
-    def refused():
-        rows = [row(n) for n in names]
-        return [r['name'] for r in rows if r['state'] != 'available' and not r['reason'].startswith('preparing')]
-
-    wait_for(lambda: len(refused()) == 1, SECONDS, 'one of them is refused', every=0.2)
-    wait_for(lambda: any(row(n)['state'] == 'available' for n in names), SECONDS, 'one of them is available', every=0.2)
-    return refused()[0]
-
-
 def section(name, address, *more):
     return '\n'.join([f'[Store {name}]', 'Type=kmem', f'Region={address}', 'InitLabels=yes', *more])
 
 
+def km_section(*more):
+    """That of the store which tests of pools share: two whole blocks of memory."""
+    return section('km', addresses()[0][0], 'Size=448M', *more)
+
+
+@contextlib.contextmanager
+def auto_online(policy):
+    """Inside, the kernel has this one for new memory."""
+    switch = pathlib.Path('/sys/devices/system/memory/auto_online_blocks')
+    before = switch.read_text()
+    switch.write_text(policy)
+    try:
+        yield
+    finally:
+        switch.write_text(before)
+
+
+@pytest.fixture(autouse=True)
+def victims():
+    """Whom the kernel is expected to kill for want of memory."""
+    expected, before = [], len(oom_kills())
+    yield expected
+    assert oom_kills()[before:] == expected
+
+
 @pytest.fixture(scope='module')
 def store():
-    """A store of the whole of one NVDIMM, for all tests of pools."""
-    with configured(section('km', addresses()[0][0]), 'km'):
+    """It, for all of them."""
+    with configured(km_section(), 'km'):
         wait_available('km')
         yield
 
@@ -208,8 +226,9 @@ def test_bare_region_by_configuration_alone(system, second):
 
 
 def test_manual(system, second):
-    """Provision=manual makes nothing by itself; a plan changes nothing; what was made is taken up again after a boot."""
-    with configured(section('kn', second, 'Provision=manual'), 'kn'):
+    """Provision=manual makes nothing by itself; a plan changes nothing; what was made is taken up again after a boot,
+    also when the kernel puts memory online by itself, in what zone it likes: pools need one that can be taken out."""
+    with configured(section('kn', second, 'Provision=manual', 'Size=448M'), 'kn'):
         seen = view()
         assert 'provision --apply' in wait_refused('kn')
         steps = provision('kn')
@@ -223,10 +242,11 @@ def test_manual(system, second):
         (device, _, node), = devices()
         run('daxctl', 'offline-memory', device)
         run('daxctl', 'reconfigure-device', '-m', 'devdax', '-f', device)
-        systemctl('start', 'pmbrokerd.socket', 'pmbroker-provisioner.socket')
-        system.wait_until_ready()
-        wait_available('kn')
-        assert devices() == [(device, 'system-ram', node)]
+        with auto_online('online'):
+            systemctl('start', 'pmbrokerd.socket', 'pmbroker-provisioner.socket')
+            system.wait_until_ready()
+            wait_available('kn')
+        assert devices() == [(device, 'system-ram', node)] and blocks(node) == {'online Movable'}
 
         ctl('deprovision', 'kn')
         assert 'deprovisioned' in row('kn')['reason'] and region(second)['namespaces'] == []
@@ -240,60 +260,53 @@ def test_too_small(system, second):
         assert region(second)['namespaces'] == []
 
 
-@pytest.mark.parametrize('policy', ['online', 'online_movable'])
-def test_kernel_puts_it_online_by_itself(system, second, policy):
-    """In what zone it likes; pools need one that can be taken out again."""
-    switch = MEMORY / 'auto_online_blocks'
-    before = switch.read_text()
-    switch.write_text(policy)
-    try:
-        with configured(section('kn', second), 'kn'):
-            wait_available('kn')
-            assert blocks(row('kn')['node']) == {'online Movable'}
-    finally:
-        switch.write_text(before)
-
-
 # ------------------------------------------------------------------------------------------------------------ foreign
 
 def test_what_is_somebody_elses(system, second):
     """A devdax namespace beside ours, untouched; named by Adopt= it is refused while the node is ours, then taken."""
-    with configured(section('kn', second, 'Size=320M'), 'kn'):
+    ours, size = section('kn', second, 'Size=320M'), '512M'
+    with configured(ours, 'kn'):
         wait_available('kn')
-        ctl('deprovision', 'kn')  # there are labels now
-    made = json.loads(run('ndctl', 'create-namespace', '-r', region(second)['region'], '-m', 'devdax', '-M', 'mem', '-s',
-                          '512M', '-n', 'theirs'))
-    device = made['daxregion']['devices'][0]['chardev']
+        made = json.loads(run('ndctl', 'create-namespace', '-r', region(second)['region'], '-m', 'devdax', '-M', 'mem',
+                              '-s', size, '-n', 'theirs'))
+        device = made['daxregion']['devices'][0]['chardev']
 
-    def theirs():
-        return next(n for n in json.loads(run('ndctl', 'list', '-NX')) if n.get('name') == 'theirs')
+        def theirs():
+            return next(n for n in json.loads(run('ndctl', 'list', '-NX')) if n.get('name') == 'theirs')
 
-    seen = theirs()
-    adopt = f'[Store other]\nType=kmem\nAdopt={made["uuid"]}'
-    try:
-        with configured(section('kn', second, 'Size=320M') + '\n' + adopt, 'kn', 'other'):
-            # Whichever was first has the node for itself.
-            loser = wait_until_one_is_refused('kn', 'other')
-            reason = row(loser)['reason']
-            assert 'would be part of node' in reason and 'of other memory' in reason, reason
-            assert 'refused' in states(provision(loser, apply=True))
-            ctl('deprovision', 'kn')
-            ctl('deprovision', 'other')
+        def refusal(steps):
+            return ''.join(s['text'] for s in steps if s['state'] == 'refused')
+
+        def deprovision(*names):
+            for name in names:
+                ctl('deprovision', name)
+
+        seen = theirs()
+        assert states(provision('kn', apply=True)) == {'exists'} and theirs() == seen
+        configure(f'{ours}\n[Store other]\nType=kmem\nAdopt={made["uuid"]}', 'kn')
+        assert 'would be part of node' in wait_refused('other')
+        assert '128M of other memory' in refusal(provision('other', apply=True))
         assert theirs() == seen
-        with configured(section('kn', second, 'Size=320M'), 'kn'):
-            wait_available('kn')
-            assert theirs() == seen and (device, 'devdax', row('kn')['node']) in devices()
+        deprovision('kn')
         assert theirs() == seen
-        with configured(adopt, 'other'):
-            wait_available('other')
-            assert row('other')['capacity'] > 2 * BLOCK
-            assert [n['content'] for n in region(second)['namespaces']] == \
-                [f'"theirs", {device}, memory of node {row("other")["node"]}']
-            assert states(provision('other')) == {'exists'}
-            ctl('deprovision', 'other')
+
+        assert 'done' in states(provision('other', apply=True))
+        found = row('other')
+        assert found['capacity'] > 2 * BLOCK and (device, 'system-ram', found['node']) in devices()
+        assert f'"theirs", {device}, memory of node {found["node"]}' in [n['content'] for n in region(second)['namespaces']]
+        assert states(provision('other')) == {'exists'}
+        assert 'of other memory' in refusal(provision('kn', apply=True))  # it has got as far as its namespace
         # It stays, a device as it was.
+        deprovision('kn', 'other')
         assert theirs() == seen and [d[:2] for d in devices()] == [(device, 'devdax')]
-    finally:
+
+        # Both at once: one of them has the node.
+        programs = [subprocess.Popen(['pmbrokerctl', 'provision', '--apply', '--store', n], stdout=subprocess.DEVNULL)
+                    for n in ('kn', 'other')]
+        assert sorted(p.wait() for p in programs) == [0, 1]
+        assert sorted(row(n)['state'] for n in ('kn', 'other')) == ['available', 'unavailable']
+        deprovision('kn', 'other')
+        assert theirs() == seen
         run('ndctl', 'destroy-namespace', '-f', made['dev'])
 
 
@@ -309,29 +322,6 @@ def test_what_holds_something(system):
     run('wipefs', '-a', '-q', device)
 
 
-def test_deprovision(system, second):
-    """Refused while there are pools, and while something cannot be moved; then the node is gone."""
-    with configured(section('kn', second), 'kn'):
-        wait_available('kn')
-        node, client = row('kn')['node'], system.user(ALICE)
-        pool = client.create(16 * MIB, store='kn').pool
-        client.fill(pool, 2)
-        status, out = run('pmbrokerctl', 'deprovision', 'kn', check=False)
-        assert status == 1 and 'pool' in out
-        assert client.is_filled(pool, 2) and row('kn')['state'] == 'available'
-        system.dismiss()
-
-        with hog(node, 0, 'pin'):
-            status, out = run('pmbrokerctl', 'deprovision', 'kn', check=False)
-            assert status == 1 and 'holds on to' in out, out
-            wait_available('kn')
-            assert blocks(node) == {'online Movable'}
-            again = system.user(ALICE)
-            again.fill(again.create(16 * MIB, store='kn').pool, 1)
-            system.dismiss()
-        out = ctl('deprovision', 'kn')
-        assert 'dax device again' in out and 'destroyed' in out
-        assert node not in nodes_with_memory() and devices() == [] and region(second)['namespaces'] == []
 # -------------------------------------------------------------------------------------------------------------- pools
 
 def test_pool(system, km):
@@ -378,7 +368,6 @@ def test_pool(system, km):
     assert set(pages(client, pool)) == {km}
     system.dismiss()
     wait_for(lambda: free <= node_figure(km, 'MemFree'), SECONDS, 'the memory is back', every=0.2)
-    assert oom_kills() == []
 
 
 def show_cgroup(unit):
@@ -394,24 +383,24 @@ def test_program(system, km):
 def test_node_is_too_small(system, km):
     """What others have of the node cannot be promised; nobody is killed, and the refusal has the numbers."""
     client = system.user(ALICE)
-    pool = client.create(64 * MIB, max=896 * MIB, store='km').pool
+    pool = client.create(16 * MIB, max=240 * MIB, store='km').pool
     client.fill(pool, 4)
     capacity = row('km')['capacity']
     with pytest.raises(Refused) as e:
         client.create(capacity, store='km')
-    assert (e.value.code, e.value.asked, e.value.limit, e.value.used) == ('STORE_FULL', capacity, capacity, 64 * MIB)
-    with hog(km, 500):
-        for refused in (lambda: system.user(BOB).create(400 * MIB, store='km'), lambda: client.resize(pool, 464 * MIB)):
+    assert (e.value.code, e.value.asked, e.value.limit, e.value.used) == ('STORE_FULL', capacity, capacity, 16 * MIB)
+    with hog(km, 140):
+        for refused in (lambda: system.user(BOB).create(120 * MIB, store='km'), lambda: client.resize(pool, 136 * MIB)):
             with pytest.raises(Refused) as e:
                 refused()
             assert (e.value.code, e.value.errno, e.value.asked, e.value.limit) == \
-                ('STORE_FULL', errno.ENOSPC, 400 * MIB, capacity)
-            assert 560 * MIB < e.value.used < 600 * MIB
-        assert client.pool(pool).size == 64 * MIB and client.is_filled(pool, 4)
+                ('STORE_FULL', errno.ENOSPC, 120 * MIB, capacity)
+            assert 150 * MIB < e.value.used < 190 * MIB
+        assert client.pool(pool).size == 16 * MIB and client.is_filled(pool, 4)
         # What does fit is given.
-        assert client.resize(pool, 256 * MIB).size == 256 * MIB
-    assert client.resize(pool, 464 * MIB).size == 464 * MIB
-    assert system.rows()[0].size == row('km')['charged'] == 464 * MIB and oom_kills() == []
+        assert client.resize(pool, 64 * MIB).size == 64 * MIB
+    assert client.resize(pool, 136 * MIB).size == 136 * MIB
+    assert system.rows()[0].size == row('km')['charged'] == 136 * MIB
 
 
 def test_cached_files_make_way(system, km):
@@ -423,58 +412,78 @@ def test_cached_files_make_way(system, km):
     run('mount', device, place)
     try:
         with open(place / 'file', 'wb') as f:
-            f.truncate(400 * MIB)
-        with hog(km, 400, 'cache', str(place / 'file')):
-            assert node_figure(km, 'MemFree') < 600 * MIB
+            f.truncate(150 * MIB)
+        with hog(km, 150, 'cache', str(place / 'file')):
+            assert node_figure(km, 'MemFree') < 130 * MIB
             client = system.user(ALICE)
-            client.fill(client.create(700 * MIB, store='km').pool, 4, 0, 2)
+            client.fill(client.create(200 * MIB, store='km').pool, 4, 0, 2)
     finally:
         run('umount', place)
         run('wipefs', '-a', '-q', device)
-    assert oom_kills() == []
 
 
-def test_touch(system, second):
+def test_touch(system, km):
     """Allocate=touch: what was promised and not taken is not promised again."""
-    with configured(section('kn', second, 'Allocate=touch'), 'kn'):
-        wait_available('kn')
-        node, client = row('kn')['node'], system.user(ALICE)
-        free = node_figure(node, 'MemFree')
-        pool = client.create(400 * MIB, store='kn').pool
-        assert free - node_figure(node, 'MemFree') < 4 * MIB
-        with hog(node, 200):
+    configure(km_section('Allocate=touch'), 'km')
+    try:
+        client = system.user(ALICE)
+        free = node_figure(km, 'MemFree')
+        pool = client.create(100 * MIB, store='km').pool
+        assert free - node_figure(km, 'MemFree') < 8 * MIB
+        with hog(km, 80):
             with pytest.raises(Refused) as e:
-                client.create(320 * MIB, store='kn')
-            assert e.value.code == 'STORE_FULL' and 590 * MIB < e.value.used < 630 * MIB
-            client.fill(pool, 1, 100, 4)
-            assert pages(client, pool) == [node] * (8 * MIB // PAGE)
+                client.create(100 * MIB, store='km')
+            assert e.value.code == 'STORE_FULL' and 170 * MIB < e.value.used < 210 * MIB
+            client.fill(pool, 1, 20, 4)
+            assert pages(client, pool) == [km] * (8 * MIB // PAGE)
         system.dismiss()
-    assert oom_kills() == []
+    finally:
+        configure(km_section(), 'km')
 
 
-def test_memory_goes_between_promise_and_deed(system, km):
+def test_memory_goes_between_promise_and_deed(system, km, victims):
     """Whoever was to take it is killed, and nobody else; the client is told, with the numbers."""
     client, other = system.user(ALICE), system.user(BOB)
-    kept = other.create(64 * MIB, store='km').pool
+    kept = other.create(16 * MIB, store='km').pool
     other.fill(kept, 6)
     before = [main_pid(u) for u in SERVICES]
     workers = [int(p) for p in run('pgrep', '-x', 'pmb-worker').split()]
     for pid in workers:
         os.kill(pid, signal.SIGSTOP)
-    serial = client.send('create_pool', size=600 * MIB, store='km')
+    serial = client.send('create_pool', size=180 * MIB, store='km')
     assert not client.is_answered(serial, 0.5)
-    with hog(km, 400):
+    with hog(km, 120):
         for pid in workers:
             os.kill(pid, signal.SIGCONT)
         assert client.is_answered(serial, SECONDS)
         with pytest.raises(Refused) as e:
             client.answer(serial)
-        assert (e.value.code, e.value.asked) == ('STORE_FULL', 600 * MIB)
-        assert 450 * MIB < e.value.used < 520 * MIB
-        assert oom_kills() == ['pmb-worker']
+        assert (e.value.code, e.value.asked) == ('STORE_FULL', 180 * MIB)
+        assert 130 * MIB < e.value.used < 170 * MIB
+        victims.append('pmb-worker')
         assert other.is_filled(kept, 6) and [main_pid(u) for u in SERVICES] == before
-        assert client.create(64 * MIB, store='km').pool
-    assert client.create(400 * MIB, store='km').pool
-    run('dmesg', '--clear')
+        assert client.create(32 * MIB, store='km').pool
+    assert client.create(120 * MIB, store='km').pool
 
 
+def test_deprovision(system, km):
+    """Refused while there are pools, and while something cannot be moved; then all is as it was."""
+    client = system.user(ALICE)
+    pool = client.create(16 * MIB, store='km').pool
+    client.fill(pool, 2)
+    status, out = run('pmbrokerctl', 'deprovision', 'km', check=False)
+    assert status == 1 and 'pool' in out
+    assert client.is_filled(pool, 2) and row('km')['state'] == 'available'
+    system.dismiss()
+
+    with hog(km, 0, 'pin'):
+        status, out = run('pmbrokerctl', 'deprovision', 'km', check=False)
+        assert status == 1 and 'holds on to' in out, out
+        wait_available('km')
+        assert blocks(km) == {'online Movable'}
+        again = system.user(ALICE)
+        again.fill(again.create(16 * MIB, store='km').pool, 1)
+        system.dismiss()
+    out = ctl('deprovision', 'km')
+    assert 'dax device again' in out and 'destroyed' in out
+    assert km not in nodes_with_memory() and devices() == [] and region(addresses()[0][0])['namespaces'] == []
