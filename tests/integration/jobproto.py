@@ -24,7 +24,7 @@ MIB = 1 << 20
 UNIT = 2 * MIB
 PAGE = 4096
 
-VERSION = 2
+VERSION = 3
 STORES, POOLS, CREATE, GROW, SHRINK, RELEASE, USAGE = range(1, 8)
 EVENT_STORES, EVENT_AUDIT = 100, 101
 AVAILABLE, KEEPS, AUDITED = 1, 2, 4
@@ -34,12 +34,12 @@ POOLS_MAX = 32
 
 REQUEST = struct.Struct('=IIQQQQQII')
 REPLY = struct.Struct('=IIQQQQQiIII')
-STORE = struct.Struct('=QIIII33s160s7x')
+STORE = struct.Struct('=QIIII33s160s3xi')
 POOL = struct.Struct('=QQQQII512s')
 ENTRY = struct.Struct('=QQ')
 
 Reply = collections.namedtuple('Reply', 'version kind serial pool bytes length used error store n reserved tail fd')
-Store = collections.namedtuple('Store', 'capacity index kind flags page_size name reason')
+Store = collections.namedtuple('Store', 'capacity index kind flags page_size name reason node')
 Pool = collections.namedtuple('Pool', 'pool bytes length used flags record')
 
 
