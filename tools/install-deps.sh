@@ -14,7 +14,7 @@ build="gcc make pkg-config libc6-dev dpkg-dev ca-certificates
        libndctl-dev libdaxctl-dev libblkid-dev uuid-dev"
 check="clang clang-format libcmocka-dev libmemkind-dev protobuf-compiler
        python3 python3-pytest python3-protobuf procps"
-vm="mmdebstrap qemu-system-x86 squashfs-tools"
+vm="mmdebstrap qemu-system-x86 squashfs-tools libmemkind-dev python3"
 
 case "${1:-build}" in
 build) want=$build ;;
