@@ -74,6 +74,17 @@ void units_abort_give(Units *u, const UnitSpan *spans, unsigned n);
  */
 uint32_t units_settle(Units *u, uint64_t size, uint64_t length);
 
+/*
+ * The next backed units from unit `from` on, at most `max` of them. False when there are none.
+ */
+bool units_next_backed(const Units *u, uint32_t from, uint32_t max, UnitSpan *ret);
+
+/*
+ * How many more units must be backed for `bytes` to be free in one piece, given that the lowest come first;
+ * 0 if they are, UINT32_MAX if no growth will do.
+ */
+uint32_t units_needed_for(const Units *u, uint64_t bytes);
+
 /* Units that units_begin_give() could give back. */
 uint32_t units_count_free(const Units *u);
 

@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "ipc/chronicle.h"
 #include "ipc/lifetime.h"
 #include "ipc/peer.h"
 #include "ipc/poolrecord.h"
@@ -119,6 +120,7 @@ static void correct(Recovery *rec, Pool *pool)
 {
         Server *server = rec->server;
         const Found *found = find_found(rec, pool->id);
+        uint64_t before;
 
         /* A busy pool's own job will tell. */
         if (!is_fresh(rec, pool->store) || pool->busy)
@@ -134,9 +136,19 @@ static void correct(Recovery *rec, Pool *pool)
                 pool_revoke(server, pool, PMBROKER__V1__REVOKE_REASON__REVOKED_LOST, NULL);
                 return;
         }
+        before = pool->size;
         if (found->pool.flags & JOB_POOL_RELEASING)
                 pool_release(server, pool, NULL);
-        else if (broker_correct(server->broker, pool, found->pool.bytes, found->pool.length) < 0)
+        else if (broker_correct(server->broker, pool, found->pool.bytes, found->pool.length) >= 0) {
+                if (pool->size != before)
+                        chronicle(server, &(Happening){
+                                                  .kind = PMBROKER__V1__HAPPENED_KIND__POOL_RESIZED,
+                                                  .pool = pool,
+                                                  .bytes = pool->size,
+                                                  .bytes_before = before,
+                                                  .text = "found so after a restart of the provisioner",
+                                          });
+        } else
                 log_warning("pool %016" PRIx64 " has a size that cannot be: %" PRIu64 " bytes, ignoring it",
                         pool->id, found->pool.bytes);
         pool_release_if_due(server, pool);
@@ -196,7 +208,7 @@ static int adopt(Recovery *rec, const Found *found)
                 pool_release_if_due(server, pool);
         }
         /* The owner stays by its pools; it has the usual time to connect again. */
-        owner_detach(server, owner);
+        owner_detach(server, owner, /* pools_stay= */ false);
         return r;
 }
 
@@ -305,7 +317,7 @@ static int ask_pools(Recovery *rec, uint64_t after)
                 return 0;
         }
         request.store = rec->stores[rec->current].index;
-        return jobs_send(rec->server->jobs, &request, NULL, 0, on_pools, rec);
+        return jobs_send(rec->server->jobs, NULL, &request, NULL, 0, on_pools, rec);
 }
 
 static StoreKind kind_of(uint32_t kind)
@@ -388,7 +400,7 @@ int recovery_start(Server *server, void (*done)(int, void *), void *userdata, Re
         rec->server = server;
         rec->done = done;
         rec->userdata = userdata;
-        r = jobs_send(server->jobs, &request, NULL, 0, on_stores, rec);
+        r = jobs_send(server->jobs, NULL, &request, NULL, 0, on_stores, rec);
         if (r < 0) {
                 free(rec);
                 return r;

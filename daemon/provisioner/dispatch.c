@@ -143,6 +143,17 @@ static int job_prepare(Dispatch *d, StoreEntry *store, JobConnection *connection
         return job_deprovision(store, preparer, connection, request);
 }
 
+static void job_reload(Dispatch *d, JobConnection *connection, const JobRequest *request)
+{
+        JobStep step = {.state = JOB_STEP_REFUSED};
+        int r = d->reload ? d->reload(step.text, sizeof(step.text), d->userdata) : -EOPNOTSUPP;
+
+        if (r < 0 && step.text[0] == '\0')
+                answer(connection, request, r, NULL, 0, 0);
+        else
+                answer(connection, request, 0, &step, r < 0 ? 1 : 0, sizeof(step));
+}
+
 static bool size_is_valid(uint64_t bytes)
 {
         return bytes > 0 && bytes <= JOB_BYTES_MAX && bytes % JOB_UNIT == 0;
@@ -167,6 +178,10 @@ static int dispatch(Dispatch *d, JobConnection *connection, const JobRequest *re
 {
         if (request->kind == JOB_STORES) {
                 job_stores(d, connection, request);
+                return 0;
+        }
+        if (request->kind == JOB_RELOAD) {
+                job_reload(d, connection, request);
                 return 0;
         }
         if (request->kind == JOB_REGIONS)

@@ -73,6 +73,8 @@ typedef enum JobKind {
         /* Take `store` out of service, and undo what was made for it. Reply: JobStep[n]. -EBUSY when it holds pools,
          * `bytes` being how many; with `length` 1 it takes no new ones, and waits for them to go. */
         JOB_DEPROVISION = 11,
+        /* Read the configuration again. Reply: no JobStep when it is in use now, or one whose text says why not. */
+        JOB_RELOAD = 12,
 
         /* The stores have changed: ask JOB_STORES again. */
         JOB_EVENT_STORES = 100,

@@ -72,6 +72,7 @@ typedef struct FakeDaemon {
         uint64_t next_id;
         uint64_t event_serial;
         uint64_t capacity; /* units; 0: no limit */
+        uint64_t quota;    /* bytes that one pool may have */
 
         /*
          * What to do with the next requests of a kind (a body_case of ClientPacket, 0: any but Hello and
@@ -213,6 +214,8 @@ static inline void fake_do_create(FakeDaemon *f, const Pmbroker__V1__ClientPacke
                 assert(f->n_pools < FAKE_POOLS);
                 pool = &f->pools[f->n_pools++];
                 *pool = (FakePool){.id = f->next_id++, .request_id = q->request_id, .max = c->max};
+                if (pool->max == WIRE_MAX_OF_QUOTA)
+                        pool->max = f->quota;
                 (void)snprintf(pool->name, sizeof(pool->name), "%s", c->name);
                 pool->fd = memfd_create("pool", MFD_CLOEXEC);
                 assert(pool->fd >= 0);
@@ -567,6 +570,7 @@ static inline FakeDaemon *fake_new(void)
                 f->sessions[i] = -EBADF;
         f->next_id = 0xabc0000000000001;
         f->page = 3;
+        f->quota = FAKE_UNITS * FAKE_UNIT;
         f->seed = 1;
         fake_listen(f);
         if (pthread_create(&f->thread, NULL, fake_run, f) != 0)

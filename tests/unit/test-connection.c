@@ -205,11 +205,11 @@ static void test_options(void **state)
         struct pmb_client *client = connect_to(f, 0);
         struct pmb_pool *pool = NULL;
         struct pmb_pool_options bad[] = {
-                {.size = 0},
+                {.size = 0, .flags = PMB_POOL_RAW},
                 {.size = UINT64_MAX},
                 {.size = 4 * U, .max_size = 2 * U},
                 {.size = U, .max_size = UINT64_MAX},
-                {.size = U, .flags = 2},
+                {.size = U, .flags = 1u << 31},
                 {.size = U, .name = "Capital"},
                 {.size = U, .name = "thirty-three-characters-are-too-many"},
                 {.size = U, .store = "a-store-with-a-name-that-nobody-would-ever-have-given-it"},
