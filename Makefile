@@ -77,6 +77,7 @@ SRC_EXAMPLES := $(wildcard examples/*.c)
 SRC_BENCH := $(wildcard bench/*.c)
 SRC_BENCH_HEAP := $(addprefix bench/heap/,allocator.c fill.c pattern.c trim.c worker.c)
 SRC_TESTPROGS := $(wildcard tests/integration/*.c)
+SRC_VMPROGS := $(wildcard tests/vm/*.c)
 
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
@@ -99,9 +100,10 @@ BENCHES += $(addprefix $(BUILD)/bench/heap/,pmbroker memkind glibc jemalloc tcma
 PROTOCOL_PAGE := $(BUILD)/man/pmbroker-protocol.7
 MAN_PAGES := $(wildcard man/*.[1-9]) $(PROTOCOL_PAGE)
 TESTPROGS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(SRC_TESTPROGS))
+VMPROGS := $(patsubst tests/vm/%.c,$(BUILD)/tests/vm/%,$(SRC_VMPROGS))
 
 .PHONY: help deps all demo check check-unit check-integration check-layers check-clang check-format check-install \
-	check-man check-vm vm-shell asan bench format install uninstall deb clean testprogs
+	check-man check-vm check-power-cut vm-shell asan bench format install uninstall deb clean testprogs
 
 help: ## this list
 	@echo 'pmbroker $(VERSION)'
@@ -209,6 +211,9 @@ $(BUILD)/tests/integration/%: $(BUILD)/tests/integration/%.o $(LIB_LINK)
 	@mkdir -p $(@D)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< -L$(BUILD) -lpmbroker -Wl,-rpath,'$$ORIGIN/../..'
 
+$(BUILD)/tests/vm/%: $(BUILD)/tests/vm/%.o $(LIB_LINK)
+	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< -L$(BUILD) -lpmbroker -lmemkind -Wl,-rpath,'$$ORIGIN/../..'
+
 # A unit test takes from this archive what it needs.
 $(BUILD)/libunits.a: $(OBJ_DAEMON) $(OBJ_CLIENT) $(OBJ_SHARED) $(filter-out $(BUILD)/ctl/main.o,$(call obj,$(SRC_CTL)))
 	@rm -f $@
@@ -231,7 +236,7 @@ PYTEST := $(PYTHON) -m pytest -q -p no:cacheprovider --durations=5
 testprogs: $(TESTPROGS) $(EXAMPLES)
 
 # First what is missing, then everything in order; each runner ends with a line of its own.
-check: ## all tests that need no hardware (as root: all of them)
+check: ## all tests (as root; else without those that take privileges here)
 	@tools/install-deps.sh check
 	@$(MAKE) --no-print-directory all testprogs $(UNIT_TESTS)
 	@$(MAKE) --no-print-directory check-format
@@ -241,6 +246,7 @@ check: ## all tests that need no hardware (as root: all of them)
 	@$(MAKE) --no-print-directory check-unit
 	@$(MAKE) --no-print-directory check-integration
 	@$(MAKE) --no-print-directory check-install
+	@$(MAKE) --no-print-directory check-vm
 	@echo 'check: everything passed'
 
 check-unit: $(UNIT_TESTS) ## unit tests
@@ -262,13 +268,21 @@ check-install: all ## install and uninstall leave what they should
 check-man: $(MAN_PAGES) ## man pages are well-formed, and the pages that they refer to exist
 	@tests/check-man.sh $(MAN_PAGES)
 
-check-vm: all testprogs ## the same daemon under systemd, with NVDIMMs, in an emulated machine
+check-vm: ## the same daemon under systemd, with NVDIMMs, in emulated machines
 	@tools/install-deps.sh vm
-	@MAKE='$(MAKE)' tests/vm/run.sh $(BUILD) $(ARGS)
+	@$(MAKE) --no-print-directory all testprogs $(VMPROGS)
+	@MAKE='$(MAKE)' tests/vm/run.py $(BUILD) $(ARGS)
+	@$(if $(ARGS),,MAKE='$(MAKE)' tests/vm/power-cut.py $(BUILD) --some)
 
-vm-shell: all testprogs ## a root shell in that machine, on this terminal
+check-power-cut: ## the power fails while a store is being made, at each of twelve moments
 	@tools/install-deps.sh vm
-	@MAKE='$(MAKE)' tests/vm/run.sh --shell $(BUILD)
+	@$(MAKE) --no-print-directory all
+	@MAKE='$(MAKE)' tests/vm/power-cut.py $(BUILD) $(ARGS)
+
+vm-shell: ## a root shell in such a machine, on this terminal
+	@tools/install-deps.sh vm
+	@$(MAKE) --no-print-directory all testprogs $(VMPROGS)
+	@MAKE='$(MAKE)' tests/vm/run.py --shell $(BUILD)
 
 asan: ## build with ASan and UBSan, run the unit and black-box tests
 	@tools/install-deps.sh check

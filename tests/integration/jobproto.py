@@ -31,6 +31,7 @@ AVAILABLE, KEEPS, AUDITED = 1, 2, 4
 RELEASING = 1
 REVOKED, FINAL = 0, 1
 POOLS_MAX = 32
+TIMEOUT = 15
 
 REQUEST = struct.Struct('=IIQQQQQII')
 REPLY = struct.Struct('=IIQQQQQiIII')
@@ -49,7 +50,7 @@ class Jobs:
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.socket.connect(str(path))
-        self.socket.settimeout(15)
+        self.socket.settimeout(TIMEOUT)
         self.serial = 0
         self.events = []
 
@@ -102,7 +103,7 @@ class Jobs:
                 assert reply.serial == 0
                 self.events.append(reply)
         finally:
-            self.socket.settimeout(15)
+            self.socket.settimeout(TIMEOUT)
         event = next(e for e in self.events if e.kind == kind)
         self.events.remove(event)
         return event
