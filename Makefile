@@ -94,7 +94,7 @@ BENCHES += $(addprefix $(BUILD)/bench/heap/,pmbroker memkind glibc jemalloc tcma
 TESTPROGS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(SRC_TESTPROGS))
 
 .PHONY: help deps all demo check check-unit check-integration check-layers check-clang check-format check-install \
-	check-vm vm-shell asan bench format install uninstall clean testprogs
+	check-vm vm-shell asan bench format install uninstall clean testprogs cxxprogs
 
 help: ## this list
 	@echo 'pmbroker $(VERSION)'
@@ -189,6 +189,18 @@ $(BUILD)/bench/heap/bare: $(BUILD)/bench/heap/bare.o $(BUILD)/libunits.a $(JEMAL
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $^ -lmemkind $(LIBS_PROTOBUF) -lm
 CFLAGS_bench = $(CFLAGS_client)
 
+# The C++ header is compiled by the program that uses it: with each compiler, as each C++.
+CXX_COMPILERS ?= g++ clang++
+CXX_TESTS := $(foreach c,$(CXX_COMPILERS),$(foreach s,14 17 20,$(BUILD)/tests/cxx/containers-$(c)-$(s)))
+CXXFLAGS ?= -O2 -g
+define cxx_test
+$(BUILD)/tests/cxx/containers-$(1)-$(2): tests/cxx/containers.cpp client/pmbroker.hpp client/pmbroker.h $(LIB_LINK)
+	@mkdir -p $$(@D)
+	$$(call say,CXX )$(1) -std=c++$(2) -Iclient -Wall -Wextra -Wshadow -Wconversion -pedantic -Werror -pthread \
+		$$(SANITIZE) $$(CXXFLAGS) -o $$@ $$< -L$$(BUILD) -lpmbroker -Wl,-rpath,'$$$$ORIGIN/../..'
+endef
+$(foreach c,$(CXX_COMPILERS),$(foreach s,14 17 20,$(eval $(call cxx_test,$(c),$(s)))))
+
 $(BUILD)/tests/integration/%: $(BUILD)/tests/integration/%.o $(LIB_LINK)
 	@mkdir -p $(@D)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< -L$(BUILD) -lpmbroker -Wl,-rpath,'$$ORIGIN/../..'
@@ -209,11 +221,12 @@ $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libunits.a $(JEMALLOC)
 PYTEST := $(PYTHON) -m pytest -q -p no:cacheprovider --durations=5
 
 testprogs: $(TESTPROGS) $(EXAMPLES)
+cxxprogs: $(CXX_TESTS)
 
 # First what is missing, then everything in order; each runner ends with a line of its own.
 check: ## all tests that need no hardware (as root: all of them)
 	@tools/install-deps.sh check
-	@$(MAKE) --no-print-directory all testprogs $(UNIT_TESTS)
+	@$(MAKE) --no-print-directory all testprogs cxxprogs $(UNIT_TESTS)
 	@$(MAKE) --no-print-directory check-format
 	@$(MAKE) --no-print-directory check-layers
 	@$(MAKE) --no-print-directory check-clang
@@ -225,7 +238,7 @@ check: ## all tests that need no hardware (as root: all of them)
 check-unit: $(UNIT_TESTS) ## unit tests
 	@tests/run-unit.sh $(UNIT_TESTS)
 
-check-integration: all testprogs ## black-box tests against the real daemon
+check-integration: all testprogs cxxprogs ## black-box tests against the real daemon
 	BUILD=$(abspath $(BUILD)) PMBROKERCTL=$(abspath $(CTL)) $(PYTEST) tests/integration
 
 check-layers: $(OBJ_DAEMON) $(BUILD)/proto/result.o ## prove that includes point downwards and the core is pure
@@ -249,9 +262,10 @@ vm-shell: all testprogs ## a root shell in that machine, on this terminal
 asan: ## build with ASan and UBSan, run the unit and black-box tests
 	@tools/install-deps.sh check
 	$(MAKE) BUILD=$(BUILD)-asan SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all' \
-		CFLAGS='-O1 -g -fno-omit-frame-pointer' all testprogs check-unit check-integration
+		CFLAGS='-O1 -g -fno-omit-frame-pointer' CXX_COMPILERS=g++ all testprogs check-unit check-integration
 
-FORMATTED = $(shell git ls-files '*.c' '*.h' 2>/dev/null || find . -name '*.[ch]' -not -path './build*')
+FORMATTED = $(shell git ls-files '*.c' '*.h' '*.cpp' '*.hpp' 2>/dev/null || \
+	find . '(' -name '*.[ch]' -o -name '*.[ch]pp' ')' -not -path './build*')
 
 format: ## rewrite the sources as .clang-format says
 	clang-format -i $(FORMATTED)
@@ -296,7 +310,7 @@ define put_subst
 endef
 INSTALLED := $(SBINDIR)/pmbrokerd $(BINDIR)/pmbrokerctl \
 	$(LIBDIR)/libpmbroker.so.$(VERSION) $(LIBDIR)/libpmbroker.so.$(SOVERSION) $(LIBDIR)/libpmbroker.so \
-	$(INCLUDEDIR)/pmbroker.h $(PKGCONFIGDIR)/libpmbroker.pc \
+	$(INCLUDEDIR)/pmbroker.h $(INCLUDEDIR)/pmbroker.hpp $(PKGCONFIGDIR)/libpmbroker.pc \
 	$(SYSCONFDIR)/pmbroker/pmbrokerd.conf \
 	$(SYSUSERSDIR)/pmbroker.conf $(TMPFILESDIR)/pmbroker.conf \
 	$(BASHCOMPDIR)/pmbrokerctl $(ZSHCOMPDIR)/_pmbrokerctl \
@@ -310,6 +324,7 @@ install: all ## install below DESTDIR, PREFIX, SYSCONFDIR and UNITDIR
 	ln -sf libpmbroker.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libpmbroker.so.$(SOVERSION)
 	ln -sf libpmbroker.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libpmbroker.so
 	$(call put,client/pmbroker.h,$(INCLUDEDIR),pmbroker.h,644)
+	$(call put,client/pmbroker.hpp,$(INCLUDEDIR),pmbroker.hpp,644)
 	$(call put_subst,client/libpmbroker.pc.in,$(PKGCONFIGDIR),libpmbroker.pc,644)
 	$(call put,conf/pmbrokerd.conf,$(SYSCONFDIR)/pmbroker,pmbrokerd.conf,644)
 	$(call put,systemd/sysusers.d/pmbroker.conf,$(SYSUSERSDIR),pmbroker.conf,644)
