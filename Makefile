@@ -73,6 +73,7 @@ SRC_EXAMPLES := $(wildcard examples/*.c)
 SRC_BENCH := $(wildcard bench/*.c)
 SRC_BENCH_HEAP := $(addprefix bench/heap/,allocator.c fill.c pattern.c trim.c worker.c)
 SRC_TESTPROGS := $(wildcard tests/integration/*.c)
+SRC_STRESS := $(wildcard tests/stress/*.c)
 
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
@@ -88,14 +89,15 @@ LIB_SO := $(BUILD)/libpmbroker.so.$(SOVERSION)
 LIB_LINK := $(BUILD)/libpmbroker.so
 JEMALLOC := $(BUILD)/jemalloc/lib/libpmb_jemalloc.a
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(SRC_UNIT))
+STRESS_TESTS := $(patsubst tests/stress/%.c,$(BUILD)/tests/stress/%,$(SRC_STRESS))
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(SRC_EXAMPLES))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(SRC_BENCH))
 BENCHES += $(addprefix $(BUILD)/bench/heap/,pmbroker memkind glibc jemalloc tcmalloc mimalloc bare)
 TESTPROGS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(SRC_TESTPROGS)) \
 	$(BUILD)/tests/integration/isolation-jemalloc
 
-.PHONY: help deps all demo check check-unit check-integration check-layers check-clang check-format check-install \
-	check-vm vm-shell asan bench format install uninstall clean testprogs cxxprogs
+.PHONY: help deps all demo check check-unit check-stress check-full check-integration check-layers check-clang \
+	check-format check-install check-vm vm-shell asan bench format install uninstall clean testprogs cxxprogs
 
 help: ## this list
 	@echo 'pmbroker $(VERSION)'
@@ -132,7 +134,7 @@ $(BUILD)/%.o: %.c | $(BUILD)/proto/pmbroker.pb-c.h
 
 CFLAGS_client = -I$(BUILD)/jemalloc/include
 CFLAGS_tests = $(CFLAGS_client) -Wno-format-nonliteral
-$(call obj,$(SRC_CLIENT) $(SRC_UNIT)): | $(JEMALLOC)
+$(call obj,$(SRC_CLIENT) $(SRC_UNIT) $(SRC_STRESS)): | $(JEMALLOC)
 
 $(JEMALLOC): tools/build-jemalloc.sh
 	$(call say,GEN )tools/build-jemalloc.sh $(BUILD)/jemalloc
@@ -219,9 +221,13 @@ $(BUILD)/libunits.a: $(OBJ_DAEMON) $(OBJ_CLIENT) $(OBJ_SHARED) $(filter-out $(BU
 	@rm -f $@
 	$(call say,AR  )ar rcs $@ $^
 
-$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libunits.a $(JEMALLOC)
-	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< $(BUILD)/libunits.a $(JEMALLOC) \
-		$(LIBS_CMOCKA) $(LIBS_SYSTEMD) $(LIBS_PROTOBUF) $(LIBS_INIH) $(LIBS_NDCTL) $(LIBS_SMARTCOLS) -lm
+define test_program
+$(BUILD)/tests/$(1)/%: $(BUILD)/tests/$(1)/%.o $(BUILD)/libunits.a $(JEMALLOC)
+	$$(call say,LD  )$$(CC) $$(LDFLAGS_ALL) -o $$@ $$< $(BUILD)/libunits.a $(JEMALLOC) \
+		$$(LIBS_CMOCKA) $$(LIBS_SYSTEMD) $$(LIBS_PROTOBUF) $$(LIBS_INIH) $$(LIBS_NDCTL) $$(LIBS_SMARTCOLS) -lm
+endef
+$(eval $(call test_program,unit))
+$(eval $(call test_program,stress))
 
 -include $(shell find $(BUILD) -name '*.d' -type f 2>/dev/null)
 
@@ -235,17 +241,27 @@ cxxprogs: $(CXX_TESTS)
 # First what is missing, then everything in order; each runner ends with a line of its own.
 check: ## all tests that need no hardware (as root: all of them)
 	@tools/install-deps.sh check
-	@$(MAKE) --no-print-directory all testprogs cxxprogs $(UNIT_TESTS)
+	@$(MAKE) --no-print-directory all testprogs cxxprogs $(UNIT_TESTS) $(STRESS_TESTS)
 	@$(MAKE) --no-print-directory check-format
 	@$(MAKE) --no-print-directory check-layers
 	@$(MAKE) --no-print-directory check-clang
 	@$(MAKE) --no-print-directory check-unit
+	@$(MAKE) --no-print-directory check-stress
 	@$(MAKE) --no-print-directory check-integration
 	@$(MAKE) --no-print-directory check-install
 	@echo 'check: everything passed'
 
 check-unit: $(UNIT_TESTS) ## unit tests
 	@tests/run-unit.sh $(UNIT_TESTS)
+
+STRESS_OPS ?= 10000000
+STRESS_ARGS ?=
+check-stress: $(STRESS_TESTS) ## the heap under stress; STRESS_OPS=N operations, STRESS_ARGS='--seed N'
+	@set -e; for t in $(STRESS_TESTS); do $$t --ops $(STRESS_OPS) $(STRESS_ARGS); done
+
+check-full: ## what takes longer: a thousand million operations of stress
+	@tools/install-deps.sh check
+	@$(MAKE) --no-print-directory check-stress STRESS_OPS=1000000000
 
 check-integration: all testprogs cxxprogs ## black-box tests against the real daemon
 	BUILD=$(abspath $(BUILD)) PMBROKERCTL=$(abspath $(CTL)) $(PYTEST) tests/integration
