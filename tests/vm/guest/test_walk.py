@@ -46,8 +46,11 @@ def bare_region():
     rows = json.loads(ctl('regions', '--json'))['regions']
     name = next(r['region'] for r in rows if r['namespace'] is None and r['labels'] != 'no' and r['size'] >= 1 << 30)
     dimms = [d['dev'] for d in json.loads(run('ndctl', 'list', '-D', '-r', name))]
+    # The kernel reads labels when the DIMM is enabled.
     run('ndctl', 'disable-region', name)
     run('ndctl', 'zero-labels', *dimms)
+    run('ndctl', 'disable-dimm', *dimms)
+    run('ndctl', 'enable-dimm', *dimms)
     run('ndctl', 'enable-region', name)
     return name
 
