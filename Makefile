@@ -23,6 +23,7 @@ SYSCONFDIR ?= /etc
 UNITDIR ?= $(shell pkg-config --variable=systemdsystemunitdir systemd 2>/dev/null || echo /lib/systemd/system)
 SYSUSERSDIR ?= /usr/lib/sysusers.d
 TMPFILESDIR ?= /usr/lib/tmpfiles.d
+CATALOGDIR ?= /usr/lib/systemd/catalog
 BASHCOMPDIR ?= $(DATADIR)/bash-completion/completions
 ZSHCOMPDIR ?= $(DATADIR)/zsh/site-functions
 PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
@@ -56,6 +57,7 @@ LIBS_PROTOBUF = $(shell pkg-config --libs libprotobuf-c)
 LIBS_INIH = $(shell pkg-config --libs inih)
 LIBS_NDCTL = $(shell pkg-config --libs libndctl libdaxctl blkid uuid)
 LIBS_SMARTCOLS = $(shell pkg-config --libs smartcols)
+LIBS_MICROHTTPD = $(shell pkg-config --libs libmicrohttpd)
 LIBS_CMOCKA = $(shell pkg-config --libs cmocka)
 
 # ----------------------------------------------------------------------------------------------------------- sources
@@ -69,11 +71,13 @@ SRC_PROVISIONER := $(wildcard daemon/provisioner/*.c)
 SRC_DAEMON := $(filter-out daemon/main.c,$(wildcard daemon/*.c))
 SRC_CLIENT := $(wildcard client/*.c)
 SRC_CTL := $(wildcard ctl/*.c)
+SRC_EXPORTER := $(wildcard exporter/*.c)
 SRC_UNIT := $(wildcard tests/unit/test-*.c)
 SRC_EXAMPLES := $(wildcard examples/*.c)
 SRC_BENCH := $(wildcard bench/*.c)
 SRC_BENCH_HEAP := $(addprefix bench/heap/,allocator.c fill.c pattern.c trim.c worker.c)
 SRC_TESTPROGS := $(wildcard tests/integration/*.c)
+SRC_VMPROGS := $(wildcard tests/vm/*.c)
 
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
@@ -84,6 +88,7 @@ OBJ_CLIENT := $(call obj,$(SRC_CLIENT))
 
 DAEMON := $(BUILD)/pmbrokerd
 CTL := $(BUILD)/pmbrokerctl
+EXPORTER := $(BUILD)/pmbroker-metrics
 LIB_REAL := $(BUILD)/libpmbroker.so.$(VERSION)
 LIB_SO := $(BUILD)/libpmbroker.so.$(SOVERSION)
 LIB_LINK := $(BUILD)/libpmbroker.so
@@ -95,9 +100,10 @@ BENCHES += $(addprefix $(BUILD)/bench/heap/,pmbroker memkind glibc jemalloc tcma
 PROTOCOL_PAGE := $(BUILD)/man/pmbroker-protocol.7
 MAN_PAGES := $(wildcard man/*.[1-9]) $(PROTOCOL_PAGE)
 TESTPROGS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(SRC_TESTPROGS))
+VMPROGS := $(patsubst tests/vm/%.c,$(BUILD)/tests/vm/%,$(SRC_VMPROGS))
 
 .PHONY: help deps all demo check check-unit check-integration check-layers check-clang check-format check-install \
-	check-man check-vm vm-shell asan bench format install uninstall deb clean testprogs
+	check-man check-vm check-power-cut vm-shell asan bench format install uninstall deb clean testprogs
 
 help: ## this list
 	@echo 'pmbroker $(VERSION)'
@@ -106,7 +112,7 @@ help: ## this list
 	@echo 'Variables: CC BUILD DESTDIR PREFIX SYSCONFDIR UNITDIR CFLAGS LDFLAGS JEMALLOC_SOURCE V=1'
 	@echo "           ARGS, of pytest, for check-integration and check-vm: ARGS='-k restart'"
 
-all: $(DAEMON) $(CTL) $(LIB_LINK) $(EXAMPLES) $(PROTOCOL_PAGE) ## build everything
+all: $(DAEMON) $(CTL) $(EXPORTER) $(LIB_LINK) $(EXAMPLES) $(PROTOCOL_PAGE) ## build everything
 
 deps: ## install the Debian packages that building needs (as root)
 	@tools/install-deps.sh build
@@ -158,6 +164,14 @@ $(LIB_LINK): $(LIB_SO)
 $(CTL): $(call obj,$(SRC_CTL)) $(OBJ_SHARED)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_PROTOBUF) $(LIBS_SMARTCOLS)
 
+# It takes of pmbrokerctl what it needs.
+$(BUILD)/libctl.a: $(filter-out $(BUILD)/ctl/main.o,$(call obj,$(SRC_CTL))) $(OBJ_SHARED)
+	@rm -f $@
+	$(call say,AR  )ar rcs $@ $^
+
+$(EXPORTER): $(call obj,$(SRC_EXPORTER)) $(BUILD)/libctl.a
+	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_PROTOBUF) $(LIBS_SMARTCOLS) $(LIBS_SYSTEMD) $(LIBS_MICROHTTPD)
+
 $(BUILD)/examples/%: $(BUILD)/examples/%.o $(LIB_LINK)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< -L$(BUILD) -lpmbroker -Wl,-rpath,'$$ORIGIN/..'
 
@@ -197,6 +211,9 @@ $(BUILD)/tests/integration/%: $(BUILD)/tests/integration/%.o $(LIB_LINK)
 	@mkdir -p $(@D)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< -L$(BUILD) -lpmbroker -Wl,-rpath,'$$ORIGIN/../..'
 
+$(BUILD)/tests/vm/%: $(BUILD)/tests/vm/%.o $(LIB_LINK)
+	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< -L$(BUILD) -lpmbroker -lmemkind -Wl,-rpath,'$$ORIGIN/../..'
+
 # A unit test takes from this archive what it needs.
 $(BUILD)/libunits.a: $(OBJ_DAEMON) $(OBJ_CLIENT) $(OBJ_SHARED) $(filter-out $(BUILD)/ctl/main.o,$(call obj,$(SRC_CTL)))
 	@rm -f $@
@@ -219,7 +236,7 @@ PYTEST := $(PYTHON) -m pytest -q -p no:cacheprovider --durations=5
 testprogs: $(TESTPROGS) $(EXAMPLES)
 
 # First what is missing, then everything in order; each runner ends with a line of its own.
-check: ## all tests that need no hardware (as root: all of them)
+check: ## all tests (as root; else without those that take privileges here)
 	@tools/install-deps.sh check
 	@$(MAKE) --no-print-directory all testprogs $(UNIT_TESTS)
 	@$(MAKE) --no-print-directory check-format
@@ -229,6 +246,7 @@ check: ## all tests that need no hardware (as root: all of them)
 	@$(MAKE) --no-print-directory check-unit
 	@$(MAKE) --no-print-directory check-integration
 	@$(MAKE) --no-print-directory check-install
+	@$(MAKE) --no-print-directory check-vm
 	@echo 'check: everything passed'
 
 check-unit: $(UNIT_TESTS) ## unit tests
@@ -250,13 +268,21 @@ check-install: all ## install and uninstall leave what they should
 check-man: $(MAN_PAGES) ## man pages are well-formed, and the pages that they refer to exist
 	@tests/check-man.sh $(MAN_PAGES)
 
-check-vm: all testprogs ## the same daemon under systemd, with NVDIMMs, in an emulated machine
+check-vm: ## the same daemon under systemd, with NVDIMMs, in emulated machines
 	@tools/install-deps.sh vm
-	@MAKE='$(MAKE)' tests/vm/run.sh $(BUILD) $(ARGS)
+	@$(MAKE) --no-print-directory all testprogs $(VMPROGS)
+	@MAKE='$(MAKE)' tests/vm/run.py $(BUILD) $(ARGS)
+	@$(if $(ARGS),,MAKE='$(MAKE)' tests/vm/power-cut.py $(BUILD) --some)
 
-vm-shell: all testprogs ## a root shell in that machine, on this terminal
+check-power-cut: ## the power fails while a store is being made, at each of twelve moments
 	@tools/install-deps.sh vm
-	@MAKE='$(MAKE)' tests/vm/run.sh --shell $(BUILD)
+	@$(MAKE) --no-print-directory all
+	@MAKE='$(MAKE)' tests/vm/power-cut.py $(BUILD) $(ARGS)
+
+vm-shell: ## a root shell in such a machine, on this terminal
+	@tools/install-deps.sh vm
+	@$(MAKE) --no-print-directory all testprogs $(VMPROGS)
+	@MAKE='$(MAKE)' tests/vm/run.py --shell $(BUILD)
 
 asan: ## build with ASan and UBSan, run the unit and black-box tests
 	@tools/install-deps.sh check
@@ -305,11 +331,11 @@ define put_subst
 	chmod $(4) $(DESTDIR)$(2)/$(3)
 
 endef
-INSTALLED := $(SBINDIR)/pmbrokerd $(BINDIR)/pmbrokerctl \
+INSTALLED := $(SBINDIR)/pmbrokerd $(BINDIR)/pmbrokerctl $(BINDIR)/pmbroker-metrics \
 	$(LIBDIR)/libpmbroker.so.$(VERSION) $(LIBDIR)/libpmbroker.so.$(SOVERSION) $(LIBDIR)/libpmbroker.so \
 	$(INCLUDEDIR)/pmbroker.h $(INCLUDEDIR)/pmbroker.proto $(PKGCONFIGDIR)/libpmbroker.pc \
 	$(SYSCONFDIR)/pmbroker/pmbrokerd.conf \
-	$(SYSUSERSDIR)/pmbroker.conf $(TMPFILESDIR)/pmbroker.conf \
+	$(SYSUSERSDIR)/pmbroker.conf $(TMPFILESDIR)/pmbroker.conf $(CATALOGDIR)/pmbroker.catalog \
 	$(BASHCOMPDIR)/pmbrokerctl $(ZSHCOMPDIR)/_pmbrokerctl \
 	$(addprefix $(UNITDIR)/,$(notdir $(UNITS:.in=))) $(UNITDIR)/pmbroker-provisioner.service.d/10-fdstore.conf \
 	$(foreach m,$(MAN_PAGES),$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m)))
@@ -317,6 +343,7 @@ INSTALLED := $(SBINDIR)/pmbrokerd $(BINDIR)/pmbrokerctl \
 install: all ## install below DESTDIR, PREFIX, SYSCONFDIR and UNITDIR
 	$(call put,$(DAEMON),$(SBINDIR),pmbrokerd,755)
 	$(call put,$(CTL),$(BINDIR),pmbrokerctl,755)
+	$(call put,$(EXPORTER),$(BINDIR),pmbroker-metrics,755)
 	$(call put,$(LIB_REAL),$(LIBDIR),libpmbroker.so.$(VERSION),755)
 	ln -sf libpmbroker.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libpmbroker.so.$(SOVERSION)
 	ln -sf libpmbroker.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libpmbroker.so
@@ -326,6 +353,7 @@ install: all ## install below DESTDIR, PREFIX, SYSCONFDIR and UNITDIR
 	$(call put,conf/pmbrokerd.conf,$(SYSCONFDIR)/pmbroker,pmbrokerd.conf,644)
 	$(call put,systemd/sysusers.d/pmbroker.conf,$(SYSUSERSDIR),pmbroker.conf,644)
 	$(call put,systemd/tmpfiles.d/pmbroker.conf,$(TMPFILESDIR),pmbroker.conf,644)
+	$(call put,systemd/pmbroker.catalog,$(CATALOGDIR),pmbroker.catalog,644)
 	$(call put,ctl/completions/bash/pmbrokerctl,$(BASHCOMPDIR),pmbrokerctl,644)
 	$(call put,ctl/completions/zsh/_pmbrokerctl,$(ZSHCOMPDIR),_pmbrokerctl,644)
 	$(foreach u,$(UNITS),$(call put_subst,$(u),$(UNITDIR),$(notdir $(u:.in=)),644))
