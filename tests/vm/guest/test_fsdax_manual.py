@@ -3,7 +3,7 @@
 
 from pmbproto import pb
 from system import CONFIG_DIR, ctl
-from test_fsdax_provision import addresses
+from test_fsdax_provision import addresses, wait_available
 
 CONFIG = CONFIG_DIR / 'manual.conf'
 
@@ -19,7 +19,7 @@ def test_apply_right_after_a_reload(system):
             steps = system.admin.ask('provision', store='quick', apply=True).steps
             print(steps)
             assert not any(step.state in (pb.REFUSED, pb.BROKEN) for step in steps)
-            assert system.ask('stores')['quick'].available
+            wait_available('quick')  # the broker learns it a moment after the answer
             ctl('deprovision', 'quick')
     finally:
         CONFIG.unlink()
