@@ -72,6 +72,7 @@ SRC_UNIT := $(wildcard tests/unit/test-*.c)
 SRC_EXAMPLES := $(wildcard examples/*.c)
 SRC_BENCH := $(wildcard bench/*.c)
 SRC_TESTPROGS := $(wildcard tests/integration/*.c)
+SRC_FAULTPROGS := $(wildcard tests/faults/*.c)
 
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
@@ -90,6 +91,7 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(SRC_UNIT))
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(SRC_EXAMPLES))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(SRC_BENCH))
 TESTPROGS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(SRC_TESTPROGS))
+FAULTPROGS := $(patsubst %.c,$(BUILD)/%,$(SRC_FAULTPROGS))
 
 .PHONY: help deps all demo check check-unit check-integration check-layers check-clang check-format check-install \
 	check-vm vm-shell asan bench format install uninstall clean testprogs
@@ -162,6 +164,10 @@ $(BUILD)/tests/integration/%: $(BUILD)/tests/integration/%.o $(LIB_LINK)
 	@mkdir -p $(@D)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< -L$(BUILD) -lpmbroker -Wl,-rpath,'$$ORIGIN/../..'
 
+$(BUILD)/tests/faults/%: $(BUILD)/tests/faults/%.o
+	@mkdir -p $(@D)
+	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $<
+
 # A unit test takes from this archive what it needs.
 $(BUILD)/libunits.a: $(OBJ_DAEMON) $(OBJ_CLIENT) $(OBJ_SHARED) $(filter-out $(BUILD)/ctl/main.o,$(call obj,$(SRC_CTL)))
 	@rm -f $@
@@ -177,7 +183,7 @@ $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libunits.a $(JEMALLOC)
 
 PYTEST := $(PYTHON) -m pytest -q -p no:cacheprovider --durations=5
 
-testprogs: $(TESTPROGS) $(EXAMPLES)
+testprogs: $(TESTPROGS) $(FAULTPROGS) $(EXAMPLES)
 
 # First what is missing, then everything in order; each runner ends with a line of its own.
 check: ## all tests that need no hardware (as root: all of them)
