@@ -93,7 +93,7 @@ BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(SRC_BENCH))
 TESTPROGS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(SRC_TESTPROGS))
 FAULTPROGS := $(patsubst %.c,$(BUILD)/%,$(SRC_FAULTPROGS))
 
-.PHONY: help deps all demo check check-unit check-integration check-layers check-clang check-format check-install \
+.PHONY: help deps all demo check check-unit check-integration check-faults check-full check-layers check-clang check-format check-install \
 	check-vm vm-shell asan bench format install uninstall clean testprogs
 
 help: ## this list
@@ -164,9 +164,9 @@ $(BUILD)/tests/integration/%: $(BUILD)/tests/integration/%.o $(LIB_LINK)
 	@mkdir -p $(@D)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< -L$(BUILD) -lpmbroker -Wl,-rpath,'$$ORIGIN/../..'
 
-$(BUILD)/tests/faults/%: $(BUILD)/tests/faults/%.o
+$(BUILD)/tests/faults/%: $(BUILD)/tests/faults/%.o $(LIB_LINK)
 	@mkdir -p $(@D)
-	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $<
+	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -Wl,--as-needed -o $@ $< -L$(BUILD) -lpmbroker -Wl,-rpath,'$$ORIGIN/../..'
 
 # A unit test takes from this archive what it needs.
 $(BUILD)/libunits.a: $(OBJ_DAEMON) $(OBJ_CLIENT) $(OBJ_SHARED) $(filter-out $(BUILD)/ctl/main.o,$(call obj,$(SRC_CTL)))
@@ -194,6 +194,7 @@ check: ## all tests that need no hardware (as root: all of them)
 	@$(MAKE) --no-print-directory check-clang
 	@$(MAKE) --no-print-directory check-unit
 	@$(MAKE) --no-print-directory check-integration
+	@$(MAKE) --no-print-directory check-faults
 	@$(MAKE) --no-print-directory check-install
 	@echo 'check: everything passed'
 
@@ -202,6 +203,12 @@ check-unit: $(UNIT_TESTS) ## unit tests
 
 check-integration: all testprogs ## black-box tests against the real daemon
 	BUILD=$(abspath $(BUILD)) PMBROKERCTL=$(abspath $(CTL)) $(PYTEST) tests/integration
+
+check-faults: all testprogs ## kills and failing system calls: a sample (as root)
+	BUILD=$(abspath $(BUILD)) $(PYTEST) tests/faults
+
+check-full: all testprogs ## kills and failures at every system call, random kills under load: an hour (as root)
+	PMBROKER_FULL=1 BUILD=$(abspath $(BUILD)) $(PYTEST) tests/faults
 
 check-layers: $(OBJ_DAEMON) $(BUILD)/proto/result.o ## prove that includes point downwards and the core is pure
 	@tests/check-layers.sh $(BUILD)

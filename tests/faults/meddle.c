@@ -124,6 +124,11 @@ static bool cannot_fail(unsigned long long number)
         case SYS_brk:
         case SYS_futex:
                 return true;
+#ifdef SYS_epoll_wait
+        case SYS_epoll_wait:
+#endif
+        case SYS_epoll_pwait:
+                return arg_errno != EINTR; /* of those that are tried it knows no other */
         }
         return false;
 }

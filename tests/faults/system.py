@@ -23,6 +23,7 @@ from reach import reachable_by_all
 
 MEDDLE = BUILD / 'tests/faults/meddle'
 NOBODY = 65534
+pmbproto.TIMEOUT = 2  # who is not answered by then, has found a daemon that was killed
 CONFIG = '''[Broker]
 ReconnectSec=30s
 ShrinkTimeoutSec=1s
@@ -88,13 +89,21 @@ class System:
             process.send_signal(sig)
         return process.wait(10)
 
-    def revive(self):
-        """Start what has died; returns what that was."""
-        dead = [role for role in ('provisioner', 'broker') if self.process(role).poll() is not None]
-        for role in dead:
-            self.start(role)
-        self.wait_until_ready()
-        return dead
+    def revive(self, any_end=False):
+        """Start what has died, or dies yet of what was done to it; nothing may die by itself."""
+        for _ in range(3):
+            for role in 'provisioner', 'broker':
+                if not any_end and self.process(role).poll() not in (None, -signal.SIGKILL):
+                    pytest.fail(f'the {role} has ended ({self.process(role).returncode}): {self.log()[-2000:]}')
+                if self.process(role).poll() is not None:
+                    self.start(role)
+            wait_for(lambda: self.is_dead() or self.is_ready(), what='the system is ready')
+            if not self.is_dead():
+                return
+        pytest.fail('what was started died again and again')
+
+    def is_dead(self):
+        return any(self.process(role).poll() is not None for role in ('provisioner', 'broker'))
 
     @property
     def admin(self):
@@ -105,6 +114,8 @@ class System:
     def ask(self, name, *args):
         """The administrator asks, however often it takes."""
         for _ in range(200):
+            if self.broker.poll() is not None:
+                raise Closed()
             try:
                 return getattr(self.admin, name)(*args)
             except (OSError, Closed):
@@ -118,10 +129,10 @@ class System:
         pytest.fail(f'{name}: no answer')
 
     def is_ready(self):
-        for role in 'broker', 'provisioner':
-            if self.process(role).poll() is not None:
-                pytest.fail(f'the {role} has ended by itself ({self.process(role).returncode}): {self.log()[-2000:]}')
-        return self.ask('status').provisioner and all(s.available for s in self.ask('stores').values())
+        try:
+            return self.ask('status').provisioner and all(s.available for s in self.ask('stores').values())
+        except Closed:
+            return False
 
     def wait_until_ready(self):
         wait_for(self.is_ready, what='the system is ready')

@@ -34,7 +34,7 @@ class User:
         old.close()
 
     def ask(self, body, once=False, **fields):
-        """Until there is an answer; with `once`, None when there is none."""
+        """Until there is an answer; with `once`, None when there is none, or it is no."""
         for _ in range(500):
             try:
                 return self.client.ask(body, **fields)
@@ -43,10 +43,10 @@ class User:
                     return None
                 self.again()
             except Refused as e:
-                if e.code not in ('RETRY', 'BUSY'):
-                    raise
                 if once:
                     return None
+                if e.code not in ('RETRY', 'BUSY'):
+                    raise
             time.sleep(0.01)
         pytest.fail(f'{body}: no answer')
 
@@ -217,6 +217,7 @@ class Reclaim(Operation):
         with contextlib.suppress(Closed, OSError):
             if self.user.client.event('reclaim', 0.5):
                 given = self.user.ask('give_back', once=True, pool=self.keep, units=[(2, 2)])
+        time.sleep(0.05)
         self.system.revive()  # while the provisioner is away, no time is over
         with contextlib.suppress(Closed, OSError, Refused):  # at the latest when the time for it is over
             size = self.other.finish().size
@@ -330,14 +331,16 @@ def test_killed_while_it_starts(system, victim, tmp_path):
         system.kill(victim)
         other.kill()
         other.wait()
+        return gone
 
     def start(*how):
         out.unlink(missing_ok=True)
         system.start(victim, [str(MEDDLE), *how, '--out', str(out), '--exec'])
 
-    prepare()
+    gone = prepare()
     start()
     system.wait_until_ready()
+    op.user.ask('destroy_pool', pool=gone)
     time.sleep(0.05)
     system.kill(victim)
     count = wait_for(lambda: read_out(out))[0]
@@ -345,7 +348,7 @@ def test_killed_while_it_starts(system, victim, tmp_path):
     rng, hits = random.Random(victim), 0
     every = range(1, count + 1) if FULL else sorted(rng.sample(range(1, count + 1), 2 * SAMPLE))
     for n in every:
-        prepare()
+        gone = prepare()
         for _ in range(2):
             start('--kill', str(n))
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -355,6 +358,7 @@ def test_killed_while_it_starts(system, victim, tmp_path):
         system.revive()
         assert op.user.rows()[op.keep].size == 4 * UNIT
         assert op.user.client.is_filled(op.keep, 11), 'memory was lost'
+        op.user.ask('destroy_pool', pool=gone)  # it was not answered
         wait_for(lambda: len(system.ask('pools')) == 1, what='pools of the dead are gone')
         system.assert_books()
     op.end()
