@@ -34,7 +34,7 @@ static void add_todo(struct pmb_client *client, struct pmb_pool *pool, unsigned 
 
 static void revoke_pool(struct pmb_client *client, struct pmb_pool *pool)
 {
-        atomic_store(&pool->refuse, ESTALE);
+        heap_refuse(&pool->heap, ESTALE);
         add_todo(client, pool, POOL_REVOKED);
 }
 
@@ -53,6 +53,7 @@ static void on_event(void *userdata, const ServerPacket *p)
                 pool = find_pool(client, p->resized->pool);
                 if (pool) {
                         pool_told_size(pool, p->resized->size, p->resized->length);
+                        atomic_store(&pool->grow_not_before, 0);
                         add_todo(client, pool, POOL_RESIZED);
                 }
                 break;
@@ -92,13 +93,14 @@ static void on_resumed(void *userdata, const ResumedPool *pools, size_t n)
                 const ResumedPool *resumed = find_resumed(pools, n, pool->id);
 
                 if (!resumed || resumed->releasing) {
-                        if (atomic_load(&pool->refuse) != ESTALE)
+                        if (!pool_is_dead(pool))
                                 revoke_pool(client, pool);
                 } else if (pool_has_unsettled(pool)) {
                         add_todo(client, pool, POOL_SETTLE);
                 } else if (resumed->size != pool->size) {
                         pool_told_size(pool, resumed->size, resumed->length);
-                        add_todo(client, pool, POOL_RESIZED);
+                        if (resumed->size != pool->growing_to)
+                                add_todo(client, pool, POOL_RESIZED);
                 }
         }
         for (unsigned i = 0; i < client->n_orphans; i++)

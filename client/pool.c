@@ -12,29 +12,46 @@
 #include "client/client.h"
 #include "client/registry.h"
 
+int pool_reserve(struct pmb_pool *pool, uint64_t size, uint64_t max_size)
+{
+        int r;
+
+        r = mapping_reserve(&pool->mapping, max_size, size);
+        if (r < 0)
+                return r;
+        r = arena_init(&pool->arena, pool->mapping.base, pool->mapping.reserved, pool->raw);
+        if (r == 0) {
+                r = heap_init(&pool->heap, &pool->arena);
+                if (r < 0)
+                        arena_deinit(&pool->arena);
+        }
+        if (r < 0) {
+                mapping_deinit(&pool->mapping);
+                return r;
+        }
+        pool->max_size = pool->mapping.reserved;
+        return 0;
+}
+
 int pool_new(struct pmb_client *client, uint64_t size, uint64_t max_size, bool raw, struct pmb_pool **ret)
 {
         struct pmb_pool *pool;
         int r;
 
-        pool = calloc(1, sizeof(*pool));
+        pool = aligned_alloc(64, (sizeof(*pool) + 63) / 64 * 64);
         if (!pool)
                 return -ENOMEM;
-        r = mapping_reserve(&pool->mapping, max_size, size);
-        if (r < 0) {
-                free(pool);
-                return r;
-        }
-        r = arena_init(&pool->arena, pool->mapping.base, pool->mapping.reserved, raw);
-        if (r < 0) {
-                mapping_deinit(&pool->mapping);
-                free(pool);
-                return r;
+        memset(pool, 0, sizeof(*pool));
+        pool->mapping.fd = -EBADF;
+        pool->raw = raw;
+        if (size > 0) {
+                r = pool_reserve(pool, size, max_size);
+                if (r < 0) {
+                        free(pool);
+                        return r;
+                }
         }
         pool->client = pmb_client_ref(client);
-        pool->raw = raw;
-        pool->max_size = pool->mapping.reserved;
-        atomic_init(&pool->refuse, raw ? EINVAL : 0);
         list_init(&pool->pool_link);
         (void)pthread_mutex_init(&pool->change_lock, NULL);
         (void)pthread_mutex_init(&pool->refusal_lock, NULL);
@@ -47,7 +64,10 @@ struct pmb_pool *pool_free(struct pmb_pool *pool)
         if (!pool)
                 return NULL;
         registry_remove(pool);
-        arena_deinit(&pool->arena);
+        if (pool->mapping.base) {
+                heap_deinit(&pool->heap);
+                arena_deinit(&pool->arena);
+        }
         mapping_deinit(&pool->mapping);
         (void)pthread_mutex_destroy(&pool->refusal_lock);
         (void)pthread_mutex_destroy(&pool->change_lock);
@@ -83,6 +103,14 @@ void pool_told_size(struct pmb_pool *pool, uint64_t size, uint64_t length)
                 &pool->mapping, length < pool->mapping.reserved ? length : pool->mapping.reserved);
         arena_lock(&pool->arena);
         units_sync(&pool->arena.units, size, pool->mapping.mapped);
+        arena_unlock(&pool->arena);
+        pool_units_changed(pool);
+}
+
+void pool_units_changed(struct pmb_pool *pool)
+{
+        arena_lock(&pool->arena);
+        heap_change_size(&pool->heap, pool->arena.units.n_backed * UNIT_SIZE);
         arena_unlock(&pool->arena);
 }
 
@@ -126,8 +154,7 @@ struct pmb_pool *pmb_pool_close(struct pmb_pool *pool)
         atomic_store(&pool->closing, true);
         if (client) {
                 connection_lock(&client->connection);
-                if (list_is_linked(&pool->pool_link) && !client->connection.dead &&
-                        atomic_load(&pool->refuse) != ESTALE)
+                if (list_is_linked(&pool->pool_link) && !client->connection.dead && !pool_is_dead(pool))
                         id = pool->id;
                 list_unlink(&pool->pool_link);
                 while (pool->pins > 0)
@@ -163,7 +190,7 @@ int pmb_pool_info(struct pmb_pool *pool, struct pmb_pool_info *ret)
                 .tenant = pool->tenant,
                 .name = pool->name,
         };
-        return atomic_load(&pool->refuse) == ESTALE ? -ESTALE : 0;
+        return pool_is_dead(pool) ? -ESTALE : 0;
 }
 
 void *pmb_pool_base(struct pmb_pool *pool)
@@ -178,9 +205,7 @@ struct pmb_pool *pmb_pool_of(const void *ptr)
 
 void pool_forked(struct pmb_pool *pool)
 {
-        atomic_store(&pool->refuse, ESTALE);
-        atomic_store(&pool->dead, true);
-        arena_forked(&pool->arena);
+        heap_forked(&pool->heap);
         mapping_forked(&pool->mapping);
         pool->pins = 0;
         (void)pthread_mutex_init(&pool->change_lock, NULL);

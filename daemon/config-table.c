@@ -63,6 +63,8 @@ const char *section_kind_to_string(SectionKind kind)
 const Setting config_table[] = {
         {SECTION_BROKER, "AdminGroup", &config_type_text, BROKER(admin_group), "pmbroker-admin",
                 .help = "Members may list, resize and revoke everybody's pools. Empty: only root may."},
+        {SECTION_BROKER, "ObserverGroup", &config_type_text, BROKER(observer_group), "pmbroker-observer",
+                .help = "Members may look at everything, and change nothing. Empty: only administrators may."},
         {SECTION_BROKER, "SessionsMax", &config_type_number, BROKER(limits.sessions_max), "4096", 1, 100000,
                 .help = "Connections at a time, in all."},
         {SECTION_BROKER, "SessionsPerUser", &config_type_number, BROKER(limits.sessions_per_uid),

@@ -49,6 +49,7 @@ const char *section_kind_to_string(SectionKind kind);
 /* What the settings of one section are written to. */
 typedef struct BrokerSettings {
         char *admin_group;
+        char *observer_group;
         Limits limits;
         bool default_tenant;
 } BrokerSettings;

@@ -75,14 +75,35 @@ static void complete_sections(LoadedConfig *loaded, ConfigErrors *errors)
                 config_fail(errors, -ENOMEM);
 }
 
-static void check_broker(LoadedConfig *loaded, Section *s, ConfigErrors *errors)
+static void check_group(
+        LoadedConfig *loaded, Section *s, size_t offset, char *name, uint32_t *ret_gid, ConfigErrors *errors)
 {
-        BrokerSettings *broker = &s->settings.broker;
-        Config *config = &loaded->config;
         SettingContext context = {.memory = &loaded->memory};
         const char *key;
         Where where;
         int r;
+
+        *ret_gid = UINT32_MAX;
+        if (name[0] == '\0')
+                return;
+        r = config_lookup_group(name, ret_gid, &context);
+        if (r == -ENOMEM)
+                config_fail(errors, r);
+        if (r != -EINVAL)
+                return;
+        where = where_set(s, offset, &key);
+        if (where.line > 0)
+                config_report(errors, where, s, key, "%s", context.reason);
+        else
+                name[0] = '\0'; /* nobody asked for it */
+}
+
+static void check_broker(LoadedConfig *loaded, Section *s, ConfigErrors *errors)
+{
+        BrokerSettings *broker = &s->settings.broker;
+        Config *config = &loaded->config;
+        const char *key;
+        Where where;
 
         if (broker->limits.sessions_reserved >= broker->limits.sessions_max) {
                 where = where_set(s, offsetof(SectionSettings, broker.limits.sessions_reserved), &key);
@@ -93,19 +114,10 @@ static void check_broker(LoadedConfig *loaded, Section *s, ConfigErrors *errors)
                         broker->limits.sessions_reserved, broker->limits.sessions_max);
         }
 
-        config->admin_gid = UINT32_MAX;
-        if (broker->admin_group[0] == '\0')
-                return;
-        r = config_lookup_group(broker->admin_group, &config->admin_gid, &context);
-        if (r == -ENOMEM)
-                config_fail(errors, r);
-        if (r != -EINVAL)
-                return;
-        where = where_set(s, offsetof(SectionSettings, broker.admin_group), &key);
-        if (where.line > 0)
-                config_report(errors, where, s, key, "%s", context.reason);
-        else
-                broker->admin_group[0] = '\0'; /* nobody asked for it */
+        check_group(loaded, s, offsetof(SectionSettings, broker.admin_group), broker->admin_group,
+                &config->admin_gid, errors);
+        check_group(loaded, s, offsetof(SectionSettings, broker.observer_group), broker->observer_group,
+                &config->observer_gid, errors);
 }
 
 static bool is_below(const char *path, const char *directory)
@@ -387,6 +399,7 @@ static int build_config(LoadedConfig *loaded)
         }
         config->limits = broker->limits;
         config->admin_group = broker->admin_group;
+        config->observer_group = broker->observer_group;
         config->stores = config_alloc(&loaded->memory, n_stores * sizeof(*config->stores));
         config->tenants = config_alloc(&loaded->memory, n_tenants * sizeof(*config->tenants));
         if (!config->stores || !config->tenants)

@@ -5,22 +5,28 @@
 # network, when all is there.
 #
 #   install-deps.sh build    what `make all` and `make demo` need
-#   install-deps.sh check    that, and what `make check` and `make bench` need
+#   install-deps.sh check    that, and what `make check` needs
+#   install-deps.sh bench    what `make bench` needs beside `build`: the allocators that it measures
+#   install-deps.sh deb      what `make deb` needs
 #   install-deps.sh vm       what `make check-vm` needs beside `build`
 set -eu
 
 build="gcc make pkg-config libc6-dev dpkg-dev ca-certificates
        libsystemd-dev libprotobuf-c-dev protobuf-c-compiler libinih-dev libsmartcols-dev uthash-dev
        libndctl-dev libdaxctl-dev libblkid-dev uuid-dev"
-check="clang clang-format libcmocka-dev libmemkind-dev protobuf-compiler
-       python3 python3-pytest python3-protobuf procps"
+check="clang clang-format libcmocka-dev protobuf-compiler
+       python3 python3-pytest python3-protobuf procps mandoc man-db"
+bench="libmemkind-dev libjemalloc2 libtcmalloc-minimal4 libmimalloc2.0 python3"
+deb="debhelper lintian libcmocka-dev systemd"
 vm="mmdebstrap qemu-system-x86 squashfs-tools"
 
 case "${1:-build}" in
 build) want=$build ;;
 check) want="$build $check" ;;
+bench) want="$build $bench" ;;
+deb) want="$build $deb" ;;
 vm) want="$build $vm" ;;
-*) echo "usage: $0 [build|check|vm]" >&2; exit 64 ;;
+*) echo "usage: $0 [build|check|bench|deb|vm]" >&2; exit 64 ;;
 esac
 
 command -v dpkg-query >/dev/null || {

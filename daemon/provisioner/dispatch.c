@@ -51,7 +51,9 @@ static void job_pools(StoreEntry *store, JobConnection *connection, const JobReq
                         .pool = pool->id,
                         .bytes = pool->limit,
                         .length = pool->length,
-                        .flags = pool->releasing ? JOB_POOL_RELEASING : 0U,
+                        .flags = (pool->releasing ? JOB_POOL_RELEASING : 0U) |
+                                 (pool->counted ? JOB_POOL_COUNTED : 0U) |
+                                 pool->gifts << JOB_POOL_GIFTS_SHIFT,
                         .record_size = pool->record_size,
                 };
                 memcpy(found->record, pool->record, pool->record_size);
@@ -143,6 +145,17 @@ static int job_prepare(Dispatch *d, StoreEntry *store, JobConnection *connection
         return job_deprovision(store, preparer, connection, request);
 }
 
+static void job_reload(Dispatch *d, JobConnection *connection, const JobRequest *request)
+{
+        JobStep step = {.state = JOB_STEP_REFUSED};
+        int r = d->reload ? d->reload(step.text, sizeof(step.text), d->userdata) : -EOPNOTSUPP;
+
+        if (r < 0 && step.text[0] == '\0')
+                answer(connection, request, r, NULL, 0, 0);
+        else
+                answer(connection, request, 0, &step, r < 0 ? 1 : 0, sizeof(step));
+}
+
 static bool size_is_valid(uint64_t bytes)
 {
         return bytes > 0 && bytes <= JOB_BYTES_MAX && bytes % JOB_UNIT == 0;
@@ -167,6 +180,10 @@ static int dispatch(Dispatch *d, JobConnection *connection, const JobRequest *re
 {
         if (request->kind == JOB_STORES) {
                 job_stores(d, connection, request);
+                return 0;
+        }
+        if (request->kind == JOB_RELOAD) {
+                job_reload(d, connection, request);
                 return 0;
         }
         if (request->kind == JOB_REGIONS)

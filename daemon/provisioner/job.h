@@ -74,6 +74,8 @@ typedef enum JobKind {
         /* Take `store` out of service, and undo what was made for it. Reply: JobStep[n]. -EBUSY when it holds pools,
          * `bytes` being how many; with `length` 1 it takes no new ones, and waits for them to go. */
         JOB_DEPROVISION = 11,
+        /* Read the configuration again. Reply: no JobStep when it is in use now, or one whose text says why not. */
+        JOB_RELOAD = 12,
 
         /* The stores have changed: ask JOB_STORES again. */
         JOB_EVENT_STORES = 100,
@@ -199,6 +201,8 @@ typedef struct JobRegion {
 
 enum {
         JOB_POOL_RELEASING = 1 << 0, /* a release had begun: finish it, never serve the pool again */
+        JOB_POOL_COUNTED = 1 << 1,   /* the count is known: this provisioner has made the pool */
+        JOB_POOL_GIFTS_SHIFT = 8,    /* above: how often it was shrunk, modulo 2^24 */
 };
 
 typedef struct JobPool {

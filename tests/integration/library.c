@@ -3,6 +3,7 @@
  * The library at work, for test_library.py. The daemon is that of $PMBROKER_SOCKET.
  *
  *     library life     fill, trim, resize and close a pool, and be refused what is too much
+ *     library grow     a pool without a size, until the quota is used up and beyond
  *     library churn    allocate, free, grow and shrink from several threads until standard input ends; the
  *                      daemon may come and go
  *     library hold     keep a pool; each line on standard input is answered by one on standard output
@@ -115,6 +116,36 @@ static int life(void)
                 pmb_pool_close(pool);
                 EXPECT(pmb_pool_create(client, &(struct pmb_pool_options){.size = 40 * MIB}, &pool) == 0);
         }
+        close_pool();
+        return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------- grow */
+
+static int grow(void)
+{
+        struct pmb_pool_info info;
+        struct pmb_pool *other;
+        char why[512];
+
+        open_pool(0, 0);
+        EXPECT(size_of_pool() == 8 * MIB);
+        EXPECT(pmb_pool_info(pool, &info) == 0 && info.max_size == 64 * MIB);
+        EXPECT(fill(4096) == 64 * MIB);
+        EXPECT(size_of_pool() == 64 * MIB);
+        EXPECT(fill(64 * MIB) == 64 * MIB);
+        EXPECT(pmb_pool_trim(pool, 0) == (int64_t)(62 * MIB));
+        EXPECT(fill(MIB) == 64 * MIB);
+
+        /* What somebody else of the tenant has is not there to grow into. */
+        EXPECT(pmb_pool_trim(pool, 0) == (int64_t)(62 * MIB));
+        EXPECT(pmb_pool_create(client, &(struct pmb_pool_options){.size = 40 * MIB}, &other) == 0);
+        EXPECT(fill(4096) == 24 * MIB);
+        EXPECT(pmb_pool_explain(pool, why, sizeof(why)) > 0);
+        EXPECT(strstr(why, " of 24M ") && strstr(why, "did not") && strstr(why, "64M of 64M"));
+        pmb_pool_close(other);
+        (void)usleep(500000);
+        EXPECT(fill(4096) == 64 * MIB);
         close_pool();
         return 0;
 }
@@ -232,6 +263,8 @@ int main(int argc, char **argv)
 {
         if (argc == 2 && strcmp(argv[1], "life") == 0)
                 return life();
+        if (argc == 2 && strcmp(argv[1], "grow") == 0)
+                return grow();
         if (argc == 2 && strcmp(argv[1], "churn") == 0)
                 return churn();
         if (argc == 2 && strcmp(argv[1], "hold") == 0)

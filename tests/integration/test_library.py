@@ -24,8 +24,9 @@ def run(daemon, *args, **how):
                             stdout=subprocess.PIPE, text=True, **how)
 
 
-def test_life_of_a_pool(daemon):
-    process = run(daemon, 'life')
+@pytest.mark.parametrize('what', ['life', 'grow'])
+def test_life_of_a_pool(daemon, what):
+    process = run(daemon, what)
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 0, out
     assert daemon.status().bytes == 0

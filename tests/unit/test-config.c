@@ -994,6 +994,7 @@ static void test_dump_text(void **state)
 
         assert_string_equal(text, "[Broker]\n"
                                   "AdminGroup=root\n"
+                                  "ObserverGroup=\n"
                                   "SessionsMax=4096\n"
                                   "SessionsPerUser=256\n"
                                   "SessionsReserved=8\n"
@@ -1112,7 +1113,8 @@ static void test_conf_loads(void **state)
         for (const char *p = text; *p; p++)
                 if (!(*p == '#' && !is_of_another_type(p + 1) && (p == text || p[-1] == '\n') &&
                             p[1] != ' ' && p[1] != '\n' &&
-                            (strncmp(p, "#AdminGroup=", 12) != 0 || getgrnam("pmbroker-admin"))))
+                            (strncmp(p, "#AdminGroup=", 12) != 0 || getgrnam("pmbroker-admin")) &&
+                            (strncmp(p, "#ObserverGroup=", 15) != 0 || getgrnam("pmbroker-observer"))))
                         *to++ = *p;
         *to = '\0';
         {

@@ -382,17 +382,63 @@ static void test_grown_while_giving(void **state)
 }
 
 /* The answer is lost: the size tells what was done, and by how much the pool has grown since. */
+/* Against trying it out: units are backed one by one until there is room. */
+static void test_needed_for(void **state)
+{
+        uint32_t seed = 11;
+
+        (void)state;
+        for (unsigned round = 0; round < 3000; round++) {
+                uint32_t max = 1 + rnd(&seed) % 140, length = rnd(&seed) % (max + 1), n = 0, needed;
+                uint64_t bytes = 1 + rnd(&seed) % (8 * UNIT_SIZE);
+                Units u;
+
+                assert_int_equal(units_init(&u, 0, max, false), 0);
+                units_sync(&u, length * UNIT_SIZE, length * UNIT_SIZE);
+                for (unsigned i = 0; i < 40 && length > 0; i++) {
+                        uint64_t at = rnd(&seed) % (length * UNIT_SIZE), size = rnd(&seed) % UNIT_SIZE;
+                        bool zero;
+
+                        if (size > 0)
+                                (void)units_take_at(
+                                        &u, at / 4096 * 4096, (size + 4095) / 4096 * 4096, &zero);
+                }
+                for (unsigned i = 0; i < 4; i++) {
+                        UnitSpan spans[4];
+                        unsigned k = units_begin_give(&u, 1 + rnd(&seed) % 8, spans, 4);
+
+                        if (k > 0 && (rnd(&seed) & 3))
+                                units_commit_give(&u, spans, k, u.n_backed * UNIT_SIZE, length * UNIT_SIZE);
+                        else
+                                units_abort_give(&u, spans, k);
+                }
+                needed = units_needed_for(&u, bytes);
+                while (ranges_largest(&u.free) < bytes && u.n_backed < max) {
+                        units_sync(&u, (u.n_backed + 1) * UNIT_SIZE, max * UNIT_SIZE);
+                        n++;
+                }
+                if (ranges_largest(&u.free) < bytes)
+                        n = UINT32_MAX;
+                assert_int_equal(needed, n);
+                units_deinit(&u);
+        }
+}
+
 static void test_settle(void **state)
 {
         static const struct {
                 uint64_t size;
                 uint32_t given, backed;
                 bool six;
+                UnitsFate fate;
         } cases[] = {
-                {5, 3, 5, false},  /* taken */
-                {6, 3, 6, true},   /* taken, then grown by one: the lowest of them */
-                {8, 0, 8, true},   /* not taken */
-                {10, 0, 10, true}, /* not taken, grown by two */
+                {5, 3, 5, false, UNITS_UNKNOWN},  /* taken */
+                {6, 3, 6, true, UNITS_UNKNOWN},   /* taken, then grown by one: the lowest of them */
+                {8, 0, 8, true, UNITS_UNKNOWN},   /* not taken */
+                {10, 0, 10, true, UNITS_UNKNOWN}, /* not taken, grown by two */
+                {5, 3, 5, false, UNITS_TAKEN},
+                {8, 3, 8, true, UNITS_TAKEN}, /* and grown by as much */
+                {8, 0, 8, true, UNITS_KEPT},
         };
 
         (void)state;
@@ -408,7 +454,7 @@ static void test_settle(void **state)
                 units_abort_give(&u, spans, 2);
                 assert_int_equal(units_put(&u, 6 * U, U), 0);
                 assert_int_equal(units_begin_give(&u, 3, spans, 8), 1); /* 5, 6 and 7 */
-                assert_int_equal(units_settle(&u, cases[i].size * U, 12 * U), cases[i].given);
+                assert_int_equal(units_settle(&u, cases[i].fate, cases[i].size * U, 12 * U), cases[i].given);
                 assert_int_equal(u.n_giving, 0);
                 assert_int_equal(u.n_backed, cases[i].backed);
                 assert_int_equal(u.free.total, cases[i].backed * U);
@@ -563,6 +609,7 @@ int main(void)
                 cmocka_unit_test(test_give_limits),
                 cmocka_unit_test(test_give_needs_whole_units),
                 cmocka_unit_test(test_grown_while_giving),
+                cmocka_unit_test(test_needed_for),
                 cmocka_unit_test(test_settle),
                 cmocka_unit_test(test_raw),
                 cmocka_unit_test(test_fresh_is_zero),
