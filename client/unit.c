@@ -258,6 +258,32 @@ bool units_next_backed(const Units *u, uint32_t from, uint32_t max, UnitSpan *re
         return false;
 }
 
+bool units_used_before(const Units *u, uint64_t limit, uint64_t *ret_start, uint64_t *ret_end)
+{
+        uint64_t end = limit < u->max * UNIT_SIZE ? limit : u->max * UNIT_SIZE;
+
+        while (end > 0) {
+                uint32_t first = (uint32_t)((end - 1) / UNIT_SIZE);
+                const Range *r = ranges_before(&u->free, end);
+                uint64_t bottom = r ? r->start + r->size : 0;
+
+                if (!bit_get(u->backed, first)) {
+                        end = first * UNIT_SIZE;
+                        continue;
+                }
+                if (bottom >= end) {
+                        end = r->start;
+                        continue;
+                }
+                while (first > 0 && first * UNIT_SIZE > bottom && bit_get(u->backed, first - 1))
+                        first--;
+                *ret_start = first * UNIT_SIZE > bottom ? first * UNIT_SIZE : bottom;
+                *ret_end = end;
+                return true;
+        }
+        return false;
+}
+
 /* The free bytes that end, or that begin, at `at`. */
 static uint64_t free_until(const Units *u, uint64_t at)
 {

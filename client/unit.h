@@ -90,6 +90,12 @@ bool units_next_backed(const Units *u, uint32_t from, uint32_t max, UnitSpan *re
  */
 uint32_t units_needed_for(const Units *u, uint64_t bytes);
 
+/*
+ * The last bytes before `limit` that are backed and not free, as far as they go on downwards: [start, end).
+ * False when there are none.
+ */
+bool units_used_before(const Units *u, uint64_t limit, uint64_t *ret_start, uint64_t *ret_end);
+
 /* Units that units_begin_give() could give back. */
 uint32_t units_count_free(const Units *u);
 

@@ -101,7 +101,7 @@ static Pool *find_pool(Call *call, uint64_t id, bool admin_too)
                 pool = NULL;
         if (pool && (pool->owner == s->owner || (admin_too && s->role == ROLE_ADMIN)))
                 return pool;
-        seen = pool && (pool->owner->uid == s->peer.identity.uid || s->role == ROLE_ADMIN);
+        seen = pool && (pool->owner->uid == s->peer.identity.uid || s->role >= ROLE_OBSERVER);
         refuse(call, &(Refusal){.code = seen ? RESULT_DENIED : RESULT_NOT_FOUND});
         return NULL;
 }
