@@ -114,6 +114,22 @@ static void check_version(Check *c)
                 findings_add(&c->findings, FINDING_OK, "kernel", NULL, "%s has what is needed", text);
 }
 
+static void check_kmem(Check *c)
+{
+        if (!has_store_of(c, PMBROKER__V1__STORE_KIND__KIND_KMEM))
+                return;
+        if (!fact_exists(c->root, "/sys/devices/system/memory/block_size_bytes"))
+                findings_add(&c->findings, FINDING_FAILURE, "modules", "another kernel",
+                        "stores of Type=kmem are configured, and the kernel cannot add memory while it "
+                        "runs");
+        else if (!fact_exists(c->root, "/sys/bus/dax/drivers/kmem"))
+                findings_add(&c->findings, FINDING_FAILURE, "modules", "`modprobe kmem`",
+                        "the driver kmem is not loaded: dax devices cannot become memory for stores of "
+                        "Type=kmem");
+        else
+                findings_add(&c->findings, FINDING_OK, "modules", NULL, "kmem is there");
+}
+
 static void check_modules(Check *c)
 {
         char filesystems[FACT_MAX];
@@ -174,6 +190,7 @@ void check_kernel(Check *c)
 {
         check_version(c);
         check_modules(c);
+        check_kmem(c);
         check_huge_pages(c);
         check_swap(c);
 }
