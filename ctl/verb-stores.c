@@ -25,6 +25,7 @@ enum {
         COLUMN_DAX,
         COLUMN_QUOTA,
         COLUMN_SEAL,
+        COLUMN_SURPLUS,
         COLUMN_CREATED,
         COLUMN_RELEASED,
         COLUMN_REASON,
@@ -47,6 +48,8 @@ const TableColumn store_columns[] = {
                 "fsdax: whether the kernel refuses what is over a limit"},
         [COLUMN_SEAL] = {"SEAL", 0, TABLE_BOOL, TABLE_OPTIONAL,
                 "fsdax: whether a client can only map its file"},
+        [COLUMN_SURPLUS] = {"SURPLUS", 0, TABLE_SIZE, TABLE_RIGHT | TABLE_OPTIONAL,
+                "fsdax: bytes that the kernel takes for pools beyond their sizes"},
         [COLUMN_CREATED] = {"CREATED", 0, TABLE_NUMBER, TABLE_RIGHT | TABLE_OPTIONAL,
                 "pools made since the broker started"},
         [COLUMN_RELEASED] = {"RELEASED", 0, TABLE_NUMBER, TABLE_RIGHT | TABLE_OPTIONAL,
@@ -101,6 +104,8 @@ static int add_store(Table *t, const Pmbroker__V1__StoreRow *row)
         set_tested(t, COLUMN_DAX, row->dax);
         set_tested(t, COLUMN_QUOTA, row->quota);
         set_tested(t, COLUMN_SEAL, row->seal);
+        if (row->kind == PMBROKER__V1__STORE_KIND__KIND_FSDAX && row->available)
+                table_set_number(t, COLUMN_SURPLUS, row->surplus);
         table_set_number(t, COLUMN_CREATED, row->created);
         table_set_number(t, COLUMN_RELEASED, row->released);
         table_set_text(t, COLUMN_REASON, row->reason);

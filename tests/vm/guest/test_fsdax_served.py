@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Pools on an NVDIMM as clients get them, from the units as they are installed."""
 
+import json
 import os
 import time
 
@@ -59,6 +60,26 @@ def test_program(system, store):
     print(run(*as_user(ALICE, EXAMPLES / 'holder', '--size', '64', '--store', store, '--seconds', '2')), ctl('stores'))
 
 
+def test_surplus_is_shown(system, store, figure):
+    """The kernel takes more than a pool has, to keep account of its pieces: the store's affair, not the tenant's."""
+    def surplus():
+        return json.loads(ctl('stores', store, '--json'))['stores'][0]['surplus']
+
+    client = system.user(BOB)
+    pool = client.create(40 * UNIT, store=store).pool
+    client.map(pool)
+    client.fill(pool, 1)
+    assert surplus() == 0
+    client.give_back(pool, *((u, 1) for u in range(1, 40, 2)))
+    row, = system.rows()
+    assert row.size == 20 * UNIT and row.used > row.size
+    assert surplus() == row.used - row.size > 0
+    assert system.ask('stores')[store].charged == row.size
+    figure(f'SURPLUS of a pool of {row.size // MIB} MiB in 20 pieces: {surplus() // MIB} MiB')
+    client.drop(pool)
+    assert surplus() == 0
+
+
 def test_faults_of_a_heap(system, store, figure):
     """10,000 blocks that come and go cost not more than a fault for each 2 MiB; beside it memkind, on the same mount."""
     ours, ideal = map(int, run(*as_user(BOB, FAULTS, 'pmbroker', store)).split())
@@ -106,7 +127,7 @@ def fill_what_is_free(system, store):
         except Refused as e:
             assert e.code == 'STORE_FULL', e
             break
-        client.write(pool, 0, b'VICTIM!!' * (64 * MIB // 8))
+        client.fill(pool, 86)
     assert len(client.fds) >= 4
     return client
 
