@@ -23,6 +23,7 @@ SYSCONFDIR ?= /etc
 UNITDIR ?= $(shell pkg-config --variable=systemdsystemunitdir systemd 2>/dev/null || echo /lib/systemd/system)
 SYSUSERSDIR ?= /usr/lib/sysusers.d
 TMPFILESDIR ?= /usr/lib/tmpfiles.d
+CATALOGDIR ?= /usr/lib/systemd/catalog
 BASHCOMPDIR ?= $(DATADIR)/bash-completion/completions
 ZSHCOMPDIR ?= $(DATADIR)/zsh/site-functions
 PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
@@ -56,6 +57,7 @@ LIBS_PROTOBUF = $(shell pkg-config --libs libprotobuf-c)
 LIBS_INIH = $(shell pkg-config --libs inih)
 LIBS_NDCTL = $(shell pkg-config --libs libndctl libdaxctl blkid uuid)
 LIBS_SMARTCOLS = $(shell pkg-config --libs smartcols)
+LIBS_MICROHTTPD = $(shell pkg-config --libs libmicrohttpd)
 LIBS_CMOCKA = $(shell pkg-config --libs cmocka)
 
 # ----------------------------------------------------------------------------------------------------------- sources
@@ -69,6 +71,7 @@ SRC_PROVISIONER := $(wildcard daemon/provisioner/*.c)
 SRC_DAEMON := $(filter-out daemon/main.c,$(wildcard daemon/*.c))
 SRC_CLIENT := $(wildcard client/*.c)
 SRC_CTL := $(wildcard ctl/*.c)
+SRC_EXPORTER := $(wildcard exporter/*.c)
 SRC_UNIT := $(wildcard tests/unit/test-*.c)
 SRC_EXAMPLES := $(wildcard examples/*.c)
 SRC_BENCH := $(wildcard bench/*.c)
@@ -85,6 +88,7 @@ OBJ_CLIENT := $(call obj,$(SRC_CLIENT))
 
 DAEMON := $(BUILD)/pmbrokerd
 CTL := $(BUILD)/pmbrokerctl
+EXPORTER := $(BUILD)/pmbroker-metrics
 LIB_REAL := $(BUILD)/libpmbroker.so.$(VERSION)
 LIB_SO := $(BUILD)/libpmbroker.so.$(SOVERSION)
 LIB_LINK := $(BUILD)/libpmbroker.so
@@ -106,8 +110,9 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 28
 	@echo
 	@echo 'Variables: CC BUILD DESTDIR PREFIX SYSCONFDIR UNITDIR CFLAGS LDFLAGS JEMALLOC_SOURCE V=1'
+	@echo "           ARGS, of pytest, for check-integration and check-vm: ARGS='-k restart'"
 
-all: $(DAEMON) $(CTL) $(LIB_LINK) $(EXAMPLES) $(PROTOCOL_PAGE) ## build everything
+all: $(DAEMON) $(CTL) $(EXPORTER) $(LIB_LINK) $(EXAMPLES) $(PROTOCOL_PAGE) ## build everything
 
 deps: ## install the Debian packages that building needs (as root)
 	@tools/install-deps.sh build
@@ -158,6 +163,14 @@ $(LIB_LINK): $(LIB_SO)
 # The CLI speaks the protocol itself: it wants tables of rows, not pools.
 $(CTL): $(call obj,$(SRC_CTL)) $(OBJ_SHARED)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_PROTOBUF) $(LIBS_SMARTCOLS)
+
+# It takes of pmbrokerctl what it needs.
+$(BUILD)/libctl.a: $(filter-out $(BUILD)/ctl/main.o,$(call obj,$(SRC_CTL))) $(OBJ_SHARED)
+	@rm -f $@
+	$(call say,AR  )ar rcs $@ $^
+
+$(EXPORTER): $(call obj,$(SRC_EXPORTER)) $(BUILD)/libctl.a
+	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_PROTOBUF) $(LIBS_SMARTCOLS) $(LIBS_SYSTEMD) $(LIBS_MICROHTTPD)
 
 $(BUILD)/examples/%: $(BUILD)/examples/%.o $(LIB_LINK)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< -L$(BUILD) -lpmbroker -Wl,-rpath,'$$ORIGIN/..'
@@ -240,7 +253,7 @@ check-unit: $(UNIT_TESTS) ## unit tests
 	@tests/run-unit.sh $(UNIT_TESTS)
 
 check-integration: all testprogs ## black-box tests against the real daemon
-	BUILD=$(abspath $(BUILD)) PMBROKERCTL=$(abspath $(CTL)) $(PYTEST) tests/integration
+	BUILD=$(abspath $(BUILD)) PMBROKERCTL=$(abspath $(CTL)) $(PYTEST) tests/integration $(ARGS)
 
 check-layers: $(OBJ_DAEMON) $(BUILD)/proto/result.o ## prove that includes point downwards and the core is pure
 	@tests/check-layers.sh $(BUILD)
@@ -318,11 +331,11 @@ define put_subst
 	chmod $(4) $(DESTDIR)$(2)/$(3)
 
 endef
-INSTALLED := $(SBINDIR)/pmbrokerd $(BINDIR)/pmbrokerctl \
+INSTALLED := $(SBINDIR)/pmbrokerd $(BINDIR)/pmbrokerctl $(BINDIR)/pmbroker-metrics \
 	$(LIBDIR)/libpmbroker.so.$(VERSION) $(LIBDIR)/libpmbroker.so.$(SOVERSION) $(LIBDIR)/libpmbroker.so \
 	$(INCLUDEDIR)/pmbroker.h $(INCLUDEDIR)/pmbroker.proto $(PKGCONFIGDIR)/libpmbroker.pc \
 	$(SYSCONFDIR)/pmbroker/pmbrokerd.conf \
-	$(SYSUSERSDIR)/pmbroker.conf $(TMPFILESDIR)/pmbroker.conf \
+	$(SYSUSERSDIR)/pmbroker.conf $(TMPFILESDIR)/pmbroker.conf $(CATALOGDIR)/pmbroker.catalog \
 	$(BASHCOMPDIR)/pmbrokerctl $(ZSHCOMPDIR)/_pmbrokerctl \
 	$(addprefix $(UNITDIR)/,$(notdir $(UNITS:.in=))) $(UNITDIR)/pmbroker-provisioner.service.d/10-fdstore.conf \
 	$(foreach m,$(MAN_PAGES),$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m)))
@@ -330,6 +343,7 @@ INSTALLED := $(SBINDIR)/pmbrokerd $(BINDIR)/pmbrokerctl \
 install: all ## install below DESTDIR, PREFIX, SYSCONFDIR and UNITDIR
 	$(call put,$(DAEMON),$(SBINDIR),pmbrokerd,755)
 	$(call put,$(CTL),$(BINDIR),pmbrokerctl,755)
+	$(call put,$(EXPORTER),$(BINDIR),pmbroker-metrics,755)
 	$(call put,$(LIB_REAL),$(LIBDIR),libpmbroker.so.$(VERSION),755)
 	ln -sf libpmbroker.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libpmbroker.so.$(SOVERSION)
 	ln -sf libpmbroker.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libpmbroker.so
@@ -339,6 +353,7 @@ install: all ## install below DESTDIR, PREFIX, SYSCONFDIR and UNITDIR
 	$(call put,conf/pmbrokerd.conf,$(SYSCONFDIR)/pmbroker,pmbrokerd.conf,644)
 	$(call put,systemd/sysusers.d/pmbroker.conf,$(SYSUSERSDIR),pmbroker.conf,644)
 	$(call put,systemd/tmpfiles.d/pmbroker.conf,$(TMPFILESDIR),pmbroker.conf,644)
+	$(call put,systemd/pmbroker.catalog,$(CATALOGDIR),pmbroker.catalog,644)
 	$(call put,ctl/completions/bash/pmbrokerctl,$(BASHCOMPDIR),pmbrokerctl,644)
 	$(call put,ctl/completions/zsh/_pmbrokerctl,$(ZSHCOMPDIR),_pmbrokerctl,644)
 	$(foreach u,$(UNITS),$(call put_subst,$(u),$(UNITDIR),$(notdir $(u:.in=)),644))

@@ -21,6 +21,20 @@ static Arena *from_hooks(extent_hooks_t *hooks)
         return CONTAINER_OF(hooks, Arena, hooks);
 }
 
+/*
+ * Blocks of 2^n bytes at multiples of 2^n, where there is one: so when what is between them is freed, it has
+ * the places for others of them.
+ */
+static int take_tidily(Units *u, uint64_t size, uint64_t alignment, uint64_t *ret_offset, bool *ret_zero)
+{
+        uint64_t natural = size < UNIT_SIZE ? size : UNIT_SIZE;
+
+        if (size >= LARGE_SIZE_MIN && (size & (size - 1)) == 0 && natural > alignment &&
+                units_take(u, size, natural, ret_offset, ret_zero) == 0)
+                return 0;
+        return units_take(u, size, alignment, ret_offset, ret_zero);
+}
+
 static void *on_alloc(extent_hooks_t *hooks, void *new_addr, size_t size, size_t alignment, bool *zero,
         bool *commit, unsigned index)
 {
@@ -35,7 +49,7 @@ static void *on_alloc(extent_hooks_t *hooks, void *new_addr, size_t size, size_t
                 offset = (uint64_t)((uint8_t *)new_addr - a->base);
                 r = units_take_at(&a->units, offset, size, &is_zero);
         } else
-                r = units_take(&a->units, size, alignment, &offset, &is_zero);
+                r = take_tidily(&a->units, size, alignment, &offset, &is_zero);
         arena_unlock(a);
         if (r < 0)
                 return NULL;
@@ -235,6 +249,7 @@ void arena_deinit(Arena *a)
                         mib[1] = a->index;
                         (void)pmbj_mallctlbymib(mib, n, NULL, NULL, NULL, 0);
                 }
+                a->open = false;
         }
         units_deinit(&a->units);
         a->map = pagemap_free(a->map, a->reserved);
@@ -248,6 +263,8 @@ void arena_deinit(Arena *a)
 static void mark(Arena *a, const void *block, size_t size, unsigned class)
 {
         uint64_t offset = offset_of(a, block), page = UINT64_C(1) << MAP_PAGE_SHIFT;
+
+        assert(offset < a->reserved);
 
         pagemap_set(a->map, offset, class);
         if (size >= LARGE_SIZE_MIN)
@@ -302,7 +319,7 @@ void *arena_take_one(Arena *a, size_t size, int flags)
         void *p;
 
         heap_lock(a);
-        p = pmbj_mallocx(size, flags | flags_of(a));
+        p = pmbj_mallocx(size ?: 1, flags | flags_of(a));
         if (p) {
                 usable = pmbj_sallocx(p, 0);
                 count(a, usable, 1);

@@ -17,7 +17,9 @@
 
 static Cache no_cache; /* matches no heap */
 
-__thread ThreadCaches thread_caches = {.current = &no_cache};
+static Cache *no_caches[ARENAS_MAX];
+
+__thread ThreadCaches thread_caches = {.current = &no_cache, .by_slot = no_caches};
 
 static pthread_mutex_t owners_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_key_t exit_key;
@@ -40,20 +42,15 @@ static void give_away(Heap *h, unsigned class, void **blocks, unsigned n)
         }
 }
 
-static unsigned bin_count(const Bin *b)
+static unsigned room(const Cache *c, unsigned class)
 {
-        return (unsigned)(b->top - b->first);
-}
-
-static unsigned bin_room(const Bin *b)
-{
-        return (unsigned)(b->end - b->first);
+        return (unsigned)(c->bins[class].end - c->firsts[class]);
 }
 
 /* Single blocks of the sizes that memory is short of first; otherwise half a bin. */
-static unsigned refill_count(const Bin *b, unsigned class)
+static unsigned refill_count(const Cache *c, unsigned class)
 {
-        unsigned half = bin_room(b) / 2, batch = sizeclass_batch(class);
+        unsigned half = room(c, class) / 2, batch = sizeclass_batch(class);
 
         if (class_sizes[class] > LARGE_SIZE_MIN || half == 0)
                 return 1;
@@ -64,14 +61,14 @@ void *cache_take(Cache *c, Heap *h, unsigned class)
 {
         Bin *b = &c->bins[class];
 
-        if (bin_is_empty(b)) {
-                unsigned n = depot_take(h->depot, class, b->first);
+        if (!bin_last(b)) {
+                unsigned n = depot_take(h->depot, class, b->top);
 
                 if (n == 0)
-                        n = arena_take(h->arena, class, b->first, refill_count(b, class));
+                        n = arena_take(h->arena, class, b->top, refill_count(c, class));
                 if (n == 0)
                         return NULL;
-                b->top = b->first + n;
+                b->top += n;
         }
         return *--b->top;
 }
@@ -81,16 +78,17 @@ void cache_put(Cache *c, Heap *h, unsigned class, void *block)
         Bin *b = &c->bins[class];
 
         if (b->top >= b->end) {
-                unsigned n = bin_count(b), half = n - n / 2;
+                unsigned n = cache_count(c, class), half = n - n / 2;
+                void **first = c->firsts[class];
 
-                if (bin_room(b) == 0) {
-                        give_away(h, class, b->first, n);
-                        b->top = b->first;
+                if (room(c, class) == 0) {
+                        give_away(h, class, first, n);
+                        b->top = first;
                         give_away(h, class, &block, 1);
                         return;
                 }
-                give_away(h, class, b->first, half);
-                memmove(b->first, b->first + half, (n - half) * sizeof(*b->first));
+                give_away(h, class, first, half);
+                memmove(first, first + half, (n - half) * sizeof(*first));
                 b->top -= half;
         }
         *b->top++ = block;
@@ -99,11 +97,11 @@ void cache_put(Cache *c, Heap *h, unsigned class, void *block)
 void cache_flush(Cache *c, Heap *h)
 {
         for (unsigned k = CLASS_FIRST; k <= CLASS_LAST; k++) {
-                Bin *b = &c->bins[k];
+                unsigned n = cache_count(c, k);
 
-                if (!bin_is_empty(b))
-                        arena_put(h->arena, k, b->first, bin_count(b));
-                b->top = b->first;
+                if (n > 0)
+                        arena_put(h->arena, k, c->firsts[k], n);
+                c->bins[k].top = c->firsts[k];
         }
 }
 
@@ -113,7 +111,7 @@ void cache_fit(Cache *c, Heap *h)
         bool shut = heap_is_shut(h);
 
         for (unsigned k = CLASS_FIRST; k <= CLASS_LAST; k++)
-                c->bins[k].end = c->bins[k].first + (shut ? 0 : sizeclass_capacity(k, size));
+                c->bins[k].end = c->firsts[k] + (shut ? 0 : sizeclass_capacity(k, size));
         c->fitted = size;
         c->shut = shut;
 }
@@ -124,20 +122,29 @@ void cache_fit(Cache *c, Heap *h)
 static Cache *cache_new(void)
 {
         size_t places = 0;
+        static void *nothing[1];
+        const Bin no_bin = {.top = nothing + 1, .end = nothing + 1};
+        uint8_t *memory;
         void **place;
         Cache *c;
 
         for (unsigned k = CLASS_FIRST; k <= CLASS_LAST; k++)
                 places += 1 + sizeclass_room(k);
         /* Not zeroed: most places are never used. */
-        c = internal_alloc_dirty(sizeof(*c) + places * sizeof(*place));
-        if (!c)
+        memory = internal_alloc_dirty(4096 + sizeof(*c) + places * sizeof(*place));
+        if (!memory)
                 return NULL;
-        *c = (Cache){.busy = &thread_caches.busy};
+        c = (Cache *)(void *)(memory + internal_stagger());
+        *c = (Cache){
+                .bins = {[CLASS_NONE] = no_bin, [CLASS_HUGE] = no_bin},
+                .busy = &thread_caches.busy,
+                .memory = memory,
+        };
         place = (void **)(void *)(c + 1);
         for (unsigned k = CLASS_FIRST; k <= CLASS_LAST; k++) {
                 *place++ = NULL;
-                c->bins[k] = (Bin){.top = place, .first = place, .end = place};
+                c->bins[k] = (Bin){.top = place, .end = place};
+                c->firsts[k] = place;
                 place += sizeclass_room(k);
         }
         list_init(&c->cache_link);
@@ -148,7 +155,7 @@ static Cache *cache_new(void)
 static void cache_link(Cache *c, Heap *h)
 {
         for (unsigned k = CLASS_FIRST; k <= CLASS_LAST; k++)
-                c->bins[k].top = c->bins[k].first;
+                c->bins[k].top = c->firsts[k];
         cache_fit(c, h);
         (void)pthread_mutex_lock(&h->caches_lock);
         atomic_store_explicit(&c->heap, h, memory_order_relaxed);
@@ -166,14 +173,14 @@ static bool attach(ThreadCaches *t, Heap *h)
 
         if (t->leaving)
                 return false;
-        if (!t->by_slot) {
+        if (t->by_slot == no_caches) {
                 Cache **by_slot = internal_alloc(ARENAS_MAX * sizeof(*by_slot));
 
                 if (!by_slot)
                         return false;
                 t->by_slot = by_slot;
                 if (!thread_can_leave(t)) {
-                        t->by_slot = NULL;
+                        t->by_slot = no_caches;
                         internal_free(by_slot);
                         return false;
                 }
@@ -193,7 +200,7 @@ Cache *cache_enter(Heap *h)
         ThreadCaches *t = &thread_caches;
 
         for (;;) {
-                Cache *c = t->by_slot ? t->by_slot[h->slot] : NULL;
+                Cache *c = t->by_slot[h->slot];
 
                 if (atomic_load_explicit(&h->refuse, memory_order_relaxed) != 0)
                         return NULL;
@@ -228,12 +235,12 @@ static void cache_leave(Cache *c)
         if (h) {
                 (void)pthread_mutex_lock(&h->caches_lock);
                 for (unsigned k = CLASS_FIRST; k <= CLASS_LAST; k++)
-                        give_away(h, k, c->bins[k].first, bin_count(&c->bins[k]));
+                        give_away(h, k, c->firsts[k], cache_count(c, k));
                 list_unlink(&c->cache_link);
                 h->n_caches--;
                 (void)pthread_mutex_unlock(&h->caches_lock);
         }
-        internal_free(c);
+        internal_free(c->memory);
 }
 
 /* Destructors that run after this one may allocate and free: without a cache, so that nothing is left. */
@@ -249,7 +256,7 @@ static void on_thread_exit(void *userdata)
                         cache_leave(t->by_slot[i]);
         (void)pthread_mutex_unlock(&owners_lock);
         internal_free(t->by_slot);
-        t->by_slot = NULL;
+        t->by_slot = no_caches;
 }
 
 static void make_exit_key(void)
@@ -268,7 +275,7 @@ static bool thread_can_leave(ThreadCaches *t)
 void caches_forget(Heap *h)
 {
         ThreadCaches *t = &thread_caches;
-        Cache *own = t->by_slot ? t->by_slot[h->slot] : NULL;
+        Cache *own = t->by_slot[h->slot];
 
         (void)pthread_mutex_lock(&owners_lock);
         (void)pthread_mutex_lock(&h->caches_lock);
@@ -288,7 +295,7 @@ void caches_forget(Heap *h)
                 t->by_slot[h->slot] = NULL;
                 if (t->current == own)
                         t->current = &no_cache;
-                internal_free(own);
+                internal_free(own->memory);
         }
 }
 
@@ -307,7 +314,7 @@ void caches_after_fork(void)
 void caches_forked(Heap *h)
 {
         ThreadCaches *t = &thread_caches;
-        Cache *own = t->by_slot ? t->by_slot[h->slot] : NULL;
+        Cache *own = t->by_slot[h->slot];
 
         (void)pthread_mutex_init(&h->caches_lock, NULL);
         list_init(&h->caches);

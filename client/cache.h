@@ -14,8 +14,8 @@
  * cleared by plain stores; it is membarrier() on the other side that makes them seen. While a thread is busy
  * it takes no lock but those of the depot and the arena, so that waiting for it is short.
  *
- * In each array there is a NULL before the first place: whoever frees a block can compare it with the last
- * one without looking whether there is one.
+ * In each array there is a NULL before the first place. So a thread that takes the last block sees whether
+ * there was one, and who frees a block can compare it with the last one without looking whether there is one.
  */
 
 #include <stdatomic.h>
@@ -25,26 +25,27 @@
 #include "client/heap.h"
 
 typedef struct Bin {
-        void **top;   /* behind the last block */
-        void **first; /* place */
-        void **end;   /* no blocks from here on, unless a batch is larger */
+        void **top; /* behind the last block */
+        void **end; /* no blocks from here on, unless a batch is larger */
 } Bin;
 
 typedef struct Cache {
-        _Atomic uint64_t id; /* of the heap; 0: stopped, or stale */
-        Bin bins[N_CLASSES]; /* those of CLASS_NONE and CLASS_HUGE are empty and full */
-        Heap *_Atomic heap;  /* NULL when stale */
+        _Atomic uint64_t id;      /* of the heap; 0: stopped, or stale */
+        Bin bins[N_CLASSES];      /* those of CLASS_NONE and CLASS_HUGE are empty and full */
+        void **firsts[N_CLASSES]; /* their first places */
+        Heap *_Atomic heap;       /* NULL when stale */
         const atomic_int *busy;
         List cache_link;
         uint64_t fitted; /* the size of the heap that there is room for */
         bool shut;       /* there is room for nothing */
+        void *memory;    /* that it lies in */
 } Cache;
 
 typedef struct ThreadCaches {
         atomic_int busy;
         bool leaving;    /* this thread has ended, but for its destructors */
         Cache *current;  /* never NULL */
-        Cache **by_slot; /* ARENAS_MAX of them */
+        Cache **by_slot; /* ARENAS_MAX of them; never NULL */
 } ThreadCaches;
 
 /* Small, and found without a call: the library stays loadable by dlopen() as long as all of it is so little. */
@@ -67,9 +68,15 @@ static inline uint64_t cache_id(Cache *c)
         return atomic_load_explicit(&c->id, memory_order_acquire);
 }
 
-static inline bool bin_is_empty(const Bin *b)
+/* The block on top, NULL when there is none. */
+static inline void *bin_last(const Bin *b)
 {
-        return b->top == b->first;
+        return b->top[-1];
+}
+
+static inline unsigned cache_count(const Cache *c, unsigned class)
+{
+        return (unsigned)(c->bins[class].top - c->firsts[class]);
 }
 
 /*

@@ -44,6 +44,7 @@ static int on_grant(Call *call, const ServerPacket *reply, int *fd)
         if (grant->max > 0 && grant->max < pool->max_size)
                 pool->max_size = grant->max;
         pool->page_size = grant->page_size;
+        pool->gifts = grant->gifts;
         (void)strncpy(pool->store, grant->store, sizeof(pool->store) - 1);
         (void)strncpy(pool->tenant, grant->tenant, sizeof(pool->tenant) - 1);
         r = pool_attach(pool, TAKE_FD(*fd), grant->size, grant->length);
@@ -117,10 +118,15 @@ static int check_options(
         const struct pmb_pool_options *options, uint64_t *ret_size, uint64_t *ret_max, bool *ret_grows)
 {
         const uint64_t largest = (uint64_t)1 << 46; /* half of what a process can address */
+        const uint64_t known =
+                PMB_POOL_RAW | PMB_POOL_AUTO_GROW | PMB_POOL_COPY_ON_FORK | PMB_POOL_SHARE_ON_FORK;
         bool grows = options->size == 0 || (options->flags & PMB_POOL_AUTO_GROW);
         uint64_t size, max;
 
-        if (options->flags & ~(uint64_t)(PMB_POOL_RAW | PMB_POOL_AUTO_GROW))
+        if (options->flags & ~known)
+                return -EINVAL;
+        if ((options->flags & PMB_POOL_SHARE_ON_FORK) &&
+                (!(options->flags & PMB_POOL_RAW) || (options->flags & PMB_POOL_COPY_ON_FORK)))
                 return -EINVAL;
         if (grows && (options->flags & PMB_POOL_RAW))
                 return -EINVAL;
@@ -167,6 +173,9 @@ int pmb_pool_create(struct pmb_client *client, const struct pmb_pool_options *op
         if (r < 0)
                 return r;
         pool->grows = grows;
+        pool->on_fork = options->flags & PMB_POOL_COPY_ON_FORK    ? ON_FORK_COPY
+                        : options->flags & PMB_POOL_SHARE_ON_FORK ? ON_FORK_SHARE
+                                                                  : ON_FORK_DIE;
         (void)strncpy(pool->name, options->name ?: "", sizeof(pool->name) - 1);
 
         r = ask_for_pool(pool, size, options);

@@ -26,6 +26,13 @@ static int on_grown(Call *call, const ServerPacket *reply, int *fd)
         return 0;
 }
 
+static void set_growing(struct pmb_pool *pool, uint64_t size)
+{
+        connection_lock(&pool->client->connection);
+        pool->growing_to = size;
+        connection_unlock(&pool->client->connection);
+}
+
 int pool_grow(struct pmb_pool *pool, uint64_t size, uint64_t timeout_usec)
 {
         Pmbroker__V1__ResizePool body = PMBROKER__V1__RESIZE_POOL__INIT;
@@ -48,7 +55,9 @@ int pool_grow(struct pmb_pool *pool, uint64_t size, uint64_t timeout_usec)
         body.size = size;
         call.packet.body_case = PMBROKER__V1__CLIENT_PACKET__BODY_RESIZE_POOL;
         call.packet.resize_pool = &body;
+        set_growing(pool, size);
         r = connection_call(&pool->client->connection, &call);
+        set_growing(pool, 0);
         pool_note_refusal(pool, &call.refusal);
         return r < 0 ? r : pool->size >= size ? 0 : -EBUSY;
 }
@@ -65,7 +74,7 @@ static uint32_t units_needed(struct pmb_pool *pool, uint64_t bytes)
         return n;
 }
 
-static uint64_t step_of(uint64_t size)
+uint64_t pool_grow_step(uint64_t size)
 {
         uint64_t step = size / STEP_SHARE / UNIT_SIZE * UNIT_SIZE;
 
@@ -77,6 +86,18 @@ static uint64_t time_left(uint64_t deadline)
         uint64_t now = now_usec();
 
         return now < deadline ? deadline - now : 1;
+}
+
+/* A refusal tells what would have been granted: between what is needed and what was wanted. */
+static uint64_t permitted(struct pmb_pool *pool, uint64_t size, uint64_t least, uint64_t want)
+{
+        uint64_t room;
+
+        (void)pthread_mutex_lock(&pool->refusal_lock);
+        room = pool->refusal.limit > pool->refusal.used ? pool->refusal.limit - pool->refusal.used : 0;
+        (void)pthread_mutex_unlock(&pool->refusal_lock);
+        room = room / UNIT_SIZE * UNIT_SIZE;
+        return room < want - size && room > least - size ? size + room : least;
 }
 
 /* The change lock is held. */
@@ -97,7 +118,7 @@ static int grow_for(struct pmb_pool *pool, uint64_t bytes, uint64_t deadline)
                 return -EDQUOT;
         }
         least = size + n * UNIT_SIZE;
-        want = size + step_of(size);
+        want = size + pool_grow_step(size);
         if (want > pool->max_size)
                 want = pool->max_size;
         if (want < least)
@@ -105,7 +126,7 @@ static int grow_for(struct pmb_pool *pool, uint64_t bytes, uint64_t deadline)
 
         r = pool_grow(pool, want, time_left(deadline));
         if ((r == -EDQUOT || r == -ENOSPC) && want > least)
-                r = pool_grow(pool, least, time_left(deadline));
+                r = pool_grow(pool, permitted(pool, size, least, want), time_left(deadline));
         /* By more or by less than asked for, and perhaps somebody else has it by now. */
         return r < 0 ? r : units_needed(pool, bytes) == 0 ? 0 : -EAGAIN;
 }

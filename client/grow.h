@@ -6,8 +6,11 @@
  *
  * A pool that grows by itself asks when an allocation has found nothing, for what that needs or for a step, whichever
  * is more: a quarter of its size, at least 8 MiB and at most 256 MiB. So n bytes take O(log n) requests at first, and
- * what a pool has and does not use is never more than a quarter of it. If the step is refused it asks for what is
- * needed and no more. Of many threads that find nothing one asks, and the others look again when it is done.
+ * what a pool has and does not use is never more than a quarter of it. If the step is refused it asks for what
+ * there is, if that is enough. Of many threads that find nothing one asks, and the others look again when it is done.
+ *
+ * What is free, and was so ten seconds before, goes back (pool_give_back_idle()), but for two steps: the first
+ * allocations after that shall not have to ask at once.
  *
  * A refusal is remembered: for a tenth of a second nobody asks again, then twice as long, up to 10 s. So a program that
  * lives with a full pool does not live with a request for every allocation.
@@ -18,6 +21,9 @@
 
 #include "client/clock.h"
 #include "client/pool.h"
+
+/* What such a pool grows by if it may. */
+uint64_t pool_grow_step(uint64_t size);
 
 /* How long an allocation waits for the daemon, the wait for others who change the size included. */
 #define GROW_TIMEOUT_USEC USEC_PER_SEC

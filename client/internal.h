@@ -6,11 +6,24 @@
  * application's malloc(): that may be made of this heap, and would come back in here.
  */
 
+#include <stdatomic.h>
 #include <stddef.h>
 
 #include "pmb_jemalloc.h"
 
 #define INTERNAL_FLAGS (MALLOCX_ARENA(0) | MALLOCX_TCACHE_NONE)
+
+/*
+ * Many pools have many of the same things, each at the start of a page: all of them would meet in the same
+ * few lines of the processor's cache. So they begin at different places: this many bytes, less than a page,
+ * into their memory.
+ */
+static inline size_t internal_stagger(void)
+{
+        static atomic_uint count;
+
+        return atomic_fetch_add_explicit(&count, 1, memory_order_relaxed) * 7 % 64 * 64;
+}
 
 /* Zeroed, or NULL. */
 static inline void *internal_alloc(size_t size)

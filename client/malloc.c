@@ -23,6 +23,17 @@ static inline bool is_current(Heap *h, Cache *c)
         return cache_id(c) == atomic_load_explicit(&h->id, memory_order_relaxed);
 }
 
+/* This thread's other cache, if it has one. */
+static inline Cache *switch_current(ThreadCaches *t, Heap *h)
+{
+        Cache *c = t->by_slot[h->slot];
+
+        if (!c)
+                return t->current;
+        t->current = c;
+        return c;
+}
+
 /* ------------------------------------------------------------------------------------------------ malloc */
 
 /* Nothing at hand in this thread. */
@@ -58,24 +69,19 @@ static noinline void *malloc_from_others(struct pmb_pool *pool, size_t size)
 static noinline void *malloc_slow(struct pmb_pool *pool, size_t size)
 {
         ThreadCaches *t = &thread_caches;
-        Heap *h = &pool->heap;
-        Cache *c = t->current;
+        Cache *c = switch_current(t, &pool->heap);
+        Bin *b = &c->bins[sizeclass_of(size)];
+        void *p;
 
-        if (!is_current(h, c)) {
-                cache_end(t);
-                c = cache_enter(h);
-        }
-        if (likely(c)) {
-                Bin *b = &c->bins[sizeclass_of(size)];
-
-                if (likely(!bin_is_empty(b))) {
-                        void *p = *--b->top;
-
+        if (likely(is_current(&pool->heap, c))) {
+                p = bin_last(b);
+                if (likely(p)) {
+                        b->top--;
                         cache_end(t);
                         return p;
                 }
-                cache_end(t);
         }
+        cache_end(t);
         return malloc_from_others(pool, size);
 }
 
@@ -91,9 +97,10 @@ static inline void *alloc(struct pmb_pool *pool, size_t size)
         if (unlikely(!is_current(&pool->heap, c) || size > TABLE_SIZE_MAX))
                 return malloc_slow(pool, size);
         b = &c->bins[class_table[(size + 7) / 8]];
-        if (unlikely(bin_is_empty(b)))
+        p = bin_last(b);
+        if (unlikely(!p))
                 return malloc_slow(pool, size);
-        p = *--b->top;
+        b->top--;
         cache_end(t);
         return p;
 }
@@ -118,7 +125,7 @@ static noinline void free_huge(struct pmb_pool *pool, void *ptr)
         heap_add_supply(&pool->heap);
 }
 
-static noinline void free_slow(struct pmb_pool *pool, void *ptr)
+static noinline void free_to_others(struct pmb_pool *pool, void *ptr)
 {
         ThreadCaches *t = &thread_caches;
         int saved = errno;
@@ -127,16 +134,6 @@ static noinline void free_slow(struct pmb_pool *pool, void *ptr)
         Cache *c;
         Heap *h;
 
-        cache_end(t);
-        if (!ptr)
-                return;
-        if (!pool) {
-                pool = registry_find(ptr);
-                if (!pool) {
-                        misuse_report(PMB_MISUSE_INVALID, NULL, ptr);
-                        return;
-                }
-        }
         h = &pool->heap;
         if (is_dead(h))
                 return;
@@ -162,7 +159,7 @@ static noinline void free_slow(struct pmb_pool *pool, void *ptr)
                 errno = saved;
                 return;
         }
-        if (c->bins[class].top[-1] == ptr && !bin_is_empty(&c->bins[class])) {
+        if (bin_last(&c->bins[class]) == ptr) {
                 cache_end(t);
                 misuse_report(PMB_MISUSE_DOUBLE, pool, ptr);
                 return;
@@ -174,24 +171,47 @@ static noinline void free_slow(struct pmb_pool *pool, void *ptr)
         errno = saved;
 }
 
+/* Into that cache, if it is the heap's and has room, and nothing is wrong with the block. Busy. */
+static inline bool free_to(Cache *c, Heap *h, void *ptr)
+{
+        uint64_t offset = heap_offset(h, ptr);
+        Bin *b;
+
+        if (unlikely(!is_current(h, c) || offset >= h->reserved))
+                return false;
+        b = &c->bins[pagemap_get(h->map, offset)];
+        if (unlikely(b->top >= b->end || bin_last(b) == ptr))
+                return false;
+        *b->top++ = ptr;
+        return true;
+}
+
+/* Full, or another pool's turn, or no pool. Busy. */
+static noinline void free_slow(struct pmb_pool *pool, void *ptr)
+{
+        ThreadCaches *t = &thread_caches;
+
+        if (pool && free_to(switch_current(t, &pool->heap), &pool->heap, ptr)) {
+                cache_end(t);
+                return;
+        }
+        cache_end(t);
+        if (!ptr)
+                return;
+        if (!pool)
+                pool = registry_find(ptr);
+        if (!pool)
+                return misuse_report(PMB_MISUSE_INVALID, NULL, ptr);
+        free_to_others(pool, ptr);
+}
+
 void pmb_free(struct pmb_pool *pool, void *ptr)
 {
         ThreadCaches *t = &thread_caches;
-        uint64_t offset;
-        Cache *c;
-        Bin *b;
 
         cache_begin(t);
-        c = t->current;
-        if (unlikely(!pool))
+        if (unlikely(!pool || !free_to(t->current, &pool->heap, ptr)))
                 return free_slow(pool, ptr);
-        offset = heap_offset(&pool->heap, ptr);
-        if (unlikely(!is_current(&pool->heap, c) || offset >= pool->heap.reserved))
-                return free_slow(pool, ptr);
-        b = &c->bins[pagemap_get(pool->heap.map, offset)];
-        if (unlikely(b->top >= b->end || b->top[-1] == ptr))
-                return free_slow(pool, ptr);
-        *b->top++ = ptr;
         cache_end(t);
 }
 
@@ -213,7 +233,7 @@ void pmb_free_sized(struct pmb_pool *pool, void *ptr, size_t size)
                 goto slow;
         class = class_table[(size + 7) / 8];
         b = &c->bins[class];
-        if (unlikely(pagemap_get(pool->heap.map, offset) != class || b->top >= b->end || b->top[-1] == ptr))
+        if (unlikely(pagemap_get(pool->heap.map, offset) != class || b->top >= b->end || bin_last(b) == ptr))
                 goto slow;
         *b->top++ = ptr;
         cache_end(t);
@@ -260,13 +280,14 @@ static void *take_cached(struct pmb_pool *pool, size_t size)
 {
         Cache *c = cache_enter(&pool->heap);
         Bin *b;
-        void *p = NULL;
+        void *p;
 
         if (!c)
                 return NULL;
         b = &c->bins[sizeclass_of(size)];
-        if (!bin_is_empty(b))
-                p = *--b->top;
+        p = bin_last(b);
+        if (p)
+                b->top--;
         cache_end(&thread_caches);
         return p;
 }

@@ -6,20 +6,28 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "client/internal.h"
 #include "client/sizeclass.h"
+
+#define STAGGER_MAX ((size_t)4096)
+
+static size_t mapped_size(uint64_t size)
+{
+        return (size >> MAP_PAGE_SHIFT) + STAGGER_MAX;
+}
 
 PageClass *pagemap_new(uint64_t size)
 {
-        void *map = mmap(NULL, size >> MAP_PAGE_SHIFT, PROT_READ | PROT_WRITE,
+        void *map = mmap(NULL, mapped_size(size), PROT_READ | PROT_WRITE,
                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-        return map == MAP_FAILED ? NULL : map;
+        return map == MAP_FAILED ? NULL : (PageClass *)((uint8_t *)map + internal_stagger());
 }
 
 PageClass *pagemap_free(PageClass *map, uint64_t size)
 {
         if (map)
-                (void)munmap((void *)map, size >> MAP_PAGE_SHIFT);
+                (void)munmap((void *)((uintptr_t)map & ~(uintptr_t)(STAGGER_MAX - 1)), mapped_size(size));
         return NULL;
 }
 

@@ -28,9 +28,14 @@
  * Memory that runs out is always NULL with errno ENOMEM, never a signal; pmb_pool_explain() says why. The
  * only thing that makes pool memory raise SIGBUS is a revocation by an administrator.
  *
+ * Structures that the program fills in are to be zero where it says nothing, and event types that it does not
+ * know are to be ignored: a later version may have more of both.
+ *
  * fork: the memory belongs to the process that created the pool. In a child the pool is dead: allocation
- * returns NULL with errno ESTALE, pmb_free() does nothing, closing is safe, touching a block raises SIGSEGV.
- * The client is dead there, too: a child that wants a pool connects for itself.
+ * returns NULL with errno ESTALE, pmb_free() does nothing, closing is safe, touching a block raises SIGSEGV;
+ * unless it was created to live on there (PMB_POOL_COPY_ON_FORK, PMB_POOL_SHARE_ON_FORK). The client is dead
+ * in any case: a child that wants a pool of its own connects for itself. vfork() and posix_spawn() change
+ * nothing. A child that is made by clone() behind libc's back must not touch a pool.
  */
 
 #include <stddef.h>
@@ -144,11 +149,27 @@ enum {
         /*
          * An allocation for which there is no room makes the pool grow, up to its max_size: by what it needs
          * or by a quarter of the size, at least 8 MiB and at most 256 MiB, whichever is more; if that is
-         * refused, by what it needs. It waits for the daemon for that, for a second at most; other threads
-         * that run out meanwhile wait with it. After a refusal nobody asks again for 0.1 s, then for twice as
-         * long, and so on up to 10 s. Nothing shrinks by itself: see pmb_pool_trim(). Not with PMB_POOL_RAW.
+         * refused, by what there is, if that is enough. It waits for the daemon for that, for a second at
+         * most; other threads that run out meanwhile wait with it. After a refusal nobody asks again for
+         * 0.1 s, then for twice as long, and so on up to 10 s. What has been free for ten seconds goes back
+         * to the daemon, but for two such steps; that is looked at while the program allocates and frees.
+         * Not with PMB_POOL_RAW.
          */
         PMB_POOL_AUTO_GROW = 1u << 1,
+        /*
+         * The pool lives on in children, in a copy of their own: ordinary memory, of the size that the pool
+         * had, which is not charged to anybody and cannot change its size (-ESTALE). fork() takes as long as
+         * copying takes what is in use. What other threads write into their blocks meanwhile may be seen in
+         * the copy or not. When there is no memory for the copy, or no descriptor for fork() to wait with,
+         * the pool is dead in the child.
+         */
+        PMB_POOL_COPY_ON_FORK = 1u << 2,
+        /*
+         * With PMB_POOL_RAW: parent and children have the same memory. It is still the parent's: when that
+         * ends or closes the pool, touching the memory raises SIGBUS in the children, and what the parent
+         * gives back or lets grow the children do not hear of.
+         */
+        PMB_POOL_SHARE_ON_FORK = 1u << 3,
 };
 
 /**
@@ -169,7 +190,11 @@ int pmb_pool_create(struct pmb_client *client, const struct pmb_pool_options *op
  * pmb_pool_close - give the pool back
  *
  * All its memory is gone from the address space when this returns, blocks that are still allocated included.
- * Other threads must not be using the pool. NULL is allowed. Returns NULL.
+ * Other threads must not be using the pool; they may use any other, and may be ending. NULL is allowed.
+ * Returns NULL.
+ *
+ * Using a pool after that is a mistake. While no more than 64 others have been closed since, it is noticed:
+ * allocation returns NULL with errno ESTALE, other functions return -ESTALE, freeing and closing do nothing.
  */
 struct pmb_pool *pmb_pool_close(struct pmb_pool *pool);
 
@@ -369,11 +394,14 @@ enum pmb_misuse {
  * @handler: called by the thread that made the mistake, with no lock held; if it returns, the call that was
  *           wrong does nothing. NULL for the default, which names pool and pointer on stderr and aborts.
  *
- * There is one handler for the process. Noticed are: any pointer outside of @pool (INVALID); one into pages
- * in which no block begins (INVALID), which includes what was given back; a block of 16 KiB and more that is
- * not its first byte (INVALID); the block that this thread freed last in its size (DOUBLE); a block larger
- * than 8 MiB that was freed before (DOUBLE); a size that the block does not have (SIZE). Not noticed are
- * other blocks that were freed before, and pointers into the middle of small blocks.
+ * There is one handler for the process. A table of which blocks begin in which page, and what a thread has at
+ * hand, tell: a pointer outside of @pool, or of all pools (INVALID, @pool NULL then); one into pages in which
+ * no block begins: never used, given back, or inside of a block of 16 KiB and more (INVALID); the block that
+ * this thread was the last to free in its size class (DOUBLE); a block of more than 8 MiB that was freed
+ * before (DOUBLE, or INVALID); a size that the block does not have (SIZE). Not noticed are other blocks that
+ * were freed before, and pointers into pages in which some block begins but not there: telling those would
+ * cost more than allocating does. The table is exact for whole pages of larger blocks, and may be of old for
+ * pages that small blocks share.
  */
 void pmb_set_misuse_handler(
         void (*handler)(enum pmb_misuse what, struct pmb_pool *pool, const void *ptr, void *userdata),
@@ -382,22 +410,29 @@ void pmb_set_misuse_handler(
 /* ------------------------------------------------------------------------------------------------ events */
 
 enum pmb_event_type {
-        PMB_EVENT_RESIZED = 1,     /* an administrator changed the size; info tells the new one */
-        PMB_EVENT_RECLAIM = 2,     /* units were asked for; the library has given back what was free */
+        PMB_EVENT_RESIZED = 1, /* an administrator changed the size, the limit of the pool */
+        /*
+         * The daemon wants units back. The library has given back those that hold nothing; if size is still
+         * more than target, freeing and pmb_pool_trim() help, and for a raw pool pmb_pool_give_back().
+         */
+        PMB_EVENT_RECLAIM = 2,
         PMB_EVENT_REVOKED = 3,     /* the memory is gone; allocation fails with ESTALE */
         PMB_EVENT_RECONNECTED = 4, /* the daemon was restarted and has resumed the pools */
+        PMB_EVENT_CLOSING = 5,     /* the daemon is going away; the library connects again */
 };
 
 struct pmb_event {
         enum pmb_event_type type;
-        struct pmb_pool *pool; /* NULL for RECONNECTED */
+        struct pmb_pool *pool; /* NULL for RECONNECTED and CLOSING */
         uint64_t size;         /* of the pool, after the event */
+        uint64_t target;       /* RECLAIM: the size that the daemon wants it to have; otherwise 0 */
 };
 
 /**
  * pmb_client_set_handler - be told what happened
- * @handler: NULL for none; called by the library's thread, or within pmb_client_dispatch(). It may allocate
- *           and free, but must not close a pool or wait for the daemon.
+ * @handler: NULL for none; called by the library's thread, or within pmb_client_dispatch(). It may allocate,
+ *           free and give back memory, and create pools; it must not close one. As long as it runs no other
+ *           event is told.
  *
  * When this returns the handler before it does not run any more, unless it was that which called.
  */

@@ -39,7 +39,16 @@ enum {
         POOL_RECLAIM = 1u << 1,
         POOL_REVOKED = 1u << 2,
         POOL_SETTLE = 1u << 3,
+        POOL_IDLE = 1u << 4,
 };
+
+/* What becomes of a pool in a child. */
+typedef enum OnFork {
+        ON_FORK_DIE,
+        ON_FORK_COPY,    /* lives on in a copy ... */
+        ON_FORK_INHERIT, /* ... which is ordinary memory, and lives on by itself in further children */
+        ON_FORK_SHARE,   /* raw: the same memory */
+} OnFork;
 
 struct pmb_pool {
         Heap heap; /* first: its first line is what fast paths look at */
@@ -48,6 +57,7 @@ struct pmb_pool {
         struct pmb_client *client;
 
         bool raw;
+        OnFork on_fork; /* set before pool_attach() */
         atomic_bool closing;
 
         uint64_t id;
@@ -65,9 +75,12 @@ struct pmb_pool {
         uint64_t reclaim_target;
         _Atomic uint64_t size; /* as the daemon last said */
         _Atomic uint64_t length;
+        uint64_t growing_to; /* a request of our own is under way: reaching that is no news; 0: none */
+        uint32_t gifts;      /* as the daemon last counted; 0: it does not. Under change_lock */
 
         bool grows;                           /* by itself: see grow.h */
         uint64_t grow_pause_usec;             /* change_lock */
+        uint64_t idle_bytes;                  /* change_lock: what was free at the last look */
         atomic_uint_fast64_t grow_not_before; /* usec: after a refusal */
 
         pthread_mutex_t change_lock;
@@ -103,6 +116,9 @@ void pool_told_size(struct pmb_pool *pool, uint64_t size, uint64_t length);
 /* Remember why the daemon refused. Takes a refusal that is none. */
 void pool_note_refusal(struct pmb_pool *pool, const Refusal *refusal);
 
+/* Closed pools that are still known as such. */
+#define POOLS_BURIED 64
+
 /* Dead in this process: revoked, inherited, or closed. */
 static inline bool pool_is_dead(struct pmb_pool *pool)
 {
@@ -131,6 +147,9 @@ static inline void pool_unlock_change(pthread_mutex_t **m)
         _cleanup_(pool_unlock_change) pthread_mutex_t *change_lock_held_ = &(pool)->change_lock; \
         (void)pthread_mutex_lock(change_lock_held_)
 
+/* Give back what was free at the last look and still is, if it is much. */
+void pool_give_back_idle(struct pmb_pool *pool);
+
 /* Tell the daemon that a pool is not wanted; one that is gone already is a success. */
 int pool_destroy_id(struct pmb_client *client, uint64_t id, unsigned call_flags);
 
@@ -138,5 +157,5 @@ int pool_destroy_id(struct pmb_client *client, uint64_t id, unsigned call_flags)
 bool pool_has_unsettled(struct pmb_pool *pool);
 void pool_settle(struct pmb_pool *pool);
 
-/* In a child. */
-void pool_forked(struct pmb_pool *pool);
+/* In a child. Where `may_copy` is not set, what would be copied dies. */
+void pool_forked(struct pmb_pool *pool, bool may_copy);

@@ -123,12 +123,38 @@ int pmb_pool_give_back(struct pmb_pool *pool, uint32_t first, uint32_t count)
         return r;
 }
 
-/* ------------------------------------------------------------------------------------------------ resize */
+/* ------------------------------------------------------------------------------------------------ disuse */
 
+/* An allocation has no time for it: the dispatcher has. */
 void pool_idle(struct pmb_pool *pool)
 {
-        (void)pool; /* what is free stays: no pool would grow again by itself */
+        if (!pool->grows || !pool->client)
+                return;
+        connection_lock(&pool->client->connection);
+        client_add_todo(pool->client, pool, POOL_IDLE);
+        connection_unlock(&pool->client->connection);
 }
+
+void pool_give_back_idle(struct pmb_pool *pool)
+{
+        HOLD_CHANGE_LOCK(pool);
+        uint64_t keep = 2 * pool_grow_step(pool->size), before = pool->idle_bytes, now, idle;
+
+        if (check_alive(pool) < 0)
+                return;
+        arena_lock(&pool->arena);
+        now = units_count_free(&pool->arena.units) * UNIT_SIZE;
+        arena_unlock(&pool->arena);
+        idle = now < before ? now : before;
+        if (idle <= keep) {
+                pool->idle_bytes = now;
+                return;
+        }
+        pool->idle_bytes = 0;
+        (void)give_back_to(pool, pool->size - (idle - keep));
+}
+
+/* ------------------------------------------------------------------------------------------------ resize */
 
 int pmb_pool_resize(struct pmb_pool *pool, uint64_t size)
 {

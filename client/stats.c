@@ -58,11 +58,8 @@ static void count(struct pmb_pool *pool, Count *ret)
         arena_count(&pool->arena, ret->out);
         for (unsigned k = CLASS_FIRST; k <= CLASS_LAST; k++) {
                 ret->cached[k] = depot_count(h->depot, k);
-                list_for_each (it, &h->caches) {
-                        const Bin *b = &list_entry(it, Cache, cache_link)->bins[k];
-
-                        ret->cached[k] += (uint64_t)(b->top - b->first);
-                }
+                list_for_each (it, &h->caches)
+                        ret->cached[k] += cache_count(list_entry(it, Cache, cache_link), k);
         }
 }
 

@@ -91,28 +91,6 @@ void findings_done(Findings *f)
 
 /* ------------------------------------------------------------------------------------------------ people */
 
-/* Words in lines of so many columns; the first line is begun already. */
-static void wrap(const char *text, unsigned columns)
-{
-        unsigned used = INDENT;
-
-        while (*text) {
-                unsigned n = (unsigned)strcspn(text, " ");
-
-                if (used > INDENT && used + 1 + n > columns) {
-                        (void)printf("\n%*s", INDENT, "");
-                        used = INDENT;
-                } else if (used > INDENT) {
-                        (void)fputc(' ', stdout);
-                        used++;
-                }
-                (void)printf("%.*s", (int)n, text);
-                used += n;
-                text += n + strspn(text + n, " ");
-        }
-        (void)fputc('\n', stdout);
-}
-
 static void print_text(const Findings *f)
 {
         unsigned columns = terminal_is_stdout() ? terminal_size().columns : 120;
@@ -123,10 +101,10 @@ static void print_text(const Findings *f)
 
                 (void)printf("%s%-8s%s %-15s ", colour ? result_colours[finding->result] : "",
                         result_names[finding->result], colour ? "\033[0m" : "", finding->check);
-                wrap(finding->text, columns);
+                text_wrap(stdout, finding->text, INDENT, columns);
                 if (finding->advice) {
                         (void)printf("%*s", INDENT, "");
-                        wrap(finding->advice, columns);
+                        text_wrap(stdout, finding->advice, INDENT, columns);
                 }
         }
         if (f->n_failures == 0 && f->n_warnings == 0)

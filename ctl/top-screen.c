@@ -144,7 +144,7 @@ static const char *colour_of(unsigned percent)
 static void put_bar(Screen *s, const char *name, uint64_t used, uint64_t limit, bool limited, uint32_t pools,
         const char *remark)
 {
-        unsigned columns = s->view->size.columns, width = columns > 76 ? columns - 56 : 20;
+        unsigned columns = s->view->size.columns, width = columns > 76 ? columns - 62 : 14;
         char bar[BAR_MAX + 3], has[FORMAT_SIZE_MAX], may[FORMAT_SIZE_MAX] = "-";
         unsigned percent = limited ? bar_percent(used, limit) : 0;
 
@@ -152,22 +152,26 @@ static void put_bar(Screen *s, const char *name, uint64_t used, uint64_t limit, 
                 (void)format_size(may, limit);
         if (width > 44)
                 width = 44;
-        put_line(s, colour_of(percent), PLAIN, "%-14.14s %s %3u%% %6s of %-6s %5" PRIu32 " pool%s%s%s", name,
+        put_line(s, colour_of(percent), PLAIN, "%-14.14s %s %3u%% %6s of %-6s %5" PRIu32 " %s%s%s", name,
                 bar_draw(bar, limited ? used : 0, limited ? limit : 1, width), percent,
-                format_size(has, used), may, pools, pools == 1 ? " " : "s", *remark ? " " : "", remark);
+                format_size(has, used), may, pools, pools == 1 ? "pool" : "pools", *remark ? " " : "",
+                remark);
 }
 
 static void put_head(Screen *s, const Overview *o)
 {
-        char age[FORMAT_SIZE_MAX], has[FORMAT_SIZE_MAX], all[FORMAT_SIZE_MAX];
+        char age[FORMAT_SIZE_MAX], has[FORMAT_SIZE_MAX], all[FORMAT_SIZE_MAX], releasing[40] = "";
 
+        if (o->status->releasing > 0)
+                (void)snprintf(
+                        releasing, sizeof(releasing), ", %" PRIu32 " pools releasing", o->status->releasing);
         put_line(s, BOLD, PLAIN,
-                "pmbrokerd %s, up %s: %" PRIu32 " pools%s, %s of %s, %" PRIu32
+                "pmbrokerd %s, up %s: %s%" PRIu32 " pools, %s of %s, %" PRIu32
                 " sessions, %.1f refusals/s%s",
-                o->status->version, format_age(age, o->status->uptime_usec), o->status->pools,
-                o->status->releasing > 0 ? " (some releasing)" : "", format_size(has, o->status->bytes),
-                format_size(all, o->status->capacity), o->status->sessions, s->view->refusals_per_sec,
-                o->status->provisioner ? "" : ", PROVISIONER AWAY");
+                o->status->version, format_age(age, o->status->uptime_usec),
+                o->status->provisioner ? "" : "PROVISIONER AWAY, ", o->status->pools,
+                format_size(has, o->status->bytes), format_size(all, o->status->capacity),
+                o->status->sessions, s->view->refusals_per_sec, releasing);
 }
 
 /* ---------------------------------------------------------------------------------------- stores, tenants */

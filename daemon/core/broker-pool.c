@@ -159,6 +159,7 @@ static Result reserve_create(
         pool->max = max == BROKER_MAX_OF_QUOTA ? max_of_quota(&charge) : max;
         pool->created = request->now_usec;
         pool->request_id = request->request_id;
+        pool->gifts = 1;
         pool_begin(pool, request->size);
         *ret = pool;
         return RESULT_OK;
@@ -169,6 +170,17 @@ Result broker_reserve_create(Broker *broker, const CreateRequest *request, Pool 
         Tenant *tenant = match_tenant(broker, request->peer);
 
         return broker_answer(broker, tenant, reserve_create(broker, request, tenant, ret, ret_refusal));
+}
+
+Pool *broker_find_request(const Owner *owner, uint64_t request_id)
+{
+        list_for_each (it, &owner->pools) {
+                Pool *pool = list_entry(it, Pool, owner_link);
+
+                if (pool->request_id == request_id && request_id != 0 && pool->state != POOL_RELEASING)
+                        return pool;
+        }
+        return NULL;
 }
 
 /* Every other operation changes the size. */
@@ -255,6 +267,7 @@ int broker_adopt(Broker *broker, const AdoptRequest *request, Pool **ret)
         pool->max = request->max;
         pool->created = request->created;
         pool->request_id = request->request_id;
+        pool->gifts = request->gifts;
         pool_set_state(pool, request->releasing ? POOL_RELEASING : POOL_READY);
         *ret = pool;
         return 0;

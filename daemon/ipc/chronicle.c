@@ -269,10 +269,18 @@ void chronicle(Server *server, const Happening *h)
 
 /* ------------------------------------------------------------------------------------------------ refusals */
 
-/* Those that only mean "not now" are no news. */
+/* Those that only mean "not now" or "not there" are no news; they are counted, as all are. */
 static bool is_news(Result code)
 {
-        return code != RESULT_RETRY && code != RESULT_BUSY && code != RESULT_UNSUPPORTED;
+        switch (code) {
+        case RESULT_RETRY:
+        case RESULT_BUSY:
+        case RESULT_NOT_FOUND:
+        case RESULT_UNSUPPORTED:
+                return false;
+        default:
+                return true;
+        }
 }
 
 void chronicle_refusal(const Session *session, const Refusal *refusal)

@@ -176,6 +176,7 @@ void pool_describe_size(const Pool *pool, uint64_t target, Pmbroker__V1__PoolSiz
         ret->size = pool->size;
         ret->length = pool->length;
         ret->target = target;
+        ret->gifts = pool->gifts;
 }
 
 void pool_end_target(Server *server, Pool *pool)

@@ -17,6 +17,7 @@ _Static_assert(PMBROKER__V1__STORE_KIND__KIND_TMPFS == (int)STORE_TMPFS, "kinds"
 _Static_assert(PMBROKER__V1__STORE_KIND__KIND_DIR == (int)STORE_DIR, "kinds");
 _Static_assert(PMBROKER__V1__STORE_KIND__KIND_FSDAX == (int)STORE_FSDAX, "kinds");
 _Static_assert(PMBROKER__V1__STORE_KIND__KIND_KMEM == (int)STORE_KMEM, "kinds");
+_Static_assert(PMBROKER__V1__STORE_KIND__KIND_KMEM == (int)STORE_KMEM, "kinds");
 
 _Static_assert(PMBROKER__V1__TESTED__HOLDS == (int)STORE_HOLDS, "tested");
 _Static_assert(PMBROKER__V1__TESTED__DOES_NOT_HOLD == (int)STORE_DOES_NOT_HOLD, "tested");
@@ -44,6 +45,7 @@ static void fill_store(const Store *store, const Listing *listing, Pmbroker__V1_
         ret->dax = (Pmbroker__V1__Tested)store->info.dax;
         ret->quota = (Pmbroker__V1__Tested)store->info.quota;
         ret->seal = (Pmbroker__V1__Tested)store->info.seal;
+        ret->node = store->info.node;
         ret->reason = (char *)(uintptr_t)store->info.reason;
         ret->surplus = store->info.index < JOB_STORES_MAX ? listing->surplus[store->info.index] : 0;
         ret->drained = store->drained;

@@ -54,6 +54,7 @@ static void fill_row(const Server *server, const Pool *pool, const Row *row, Pmb
         ret->target = pool->target;
         ret->audited = pool->store->info.audited;
         ret->grace_usec = pool_edge(pool)->revoke_at > now ? pool_edge(pool)->revoke_at - now : 0;
+        ret->gifts = pool->gifts;
 }
 
 _Static_assert(PMBROKER__V1__POOL_STATE__STATE_RESERVED == POOL_RESERVED + 1, "states");

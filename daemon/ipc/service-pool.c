@@ -65,6 +65,30 @@ static void fail(Call *call, uint64_t pool, const char *what, int error)
         call_fail(call, error);
 }
 
+/* Whether the provisioner has found that the store has not `bytes` more: others may have some of its memory, too. */
+static bool is_full(const JobReply *reply, const Store *store, uint64_t bytes, Refusal *ret)
+{
+        if (reply->error != -ENOSPC || reply->used == 0)
+                return false;
+        *ret = (Refusal){
+                .code = RESULT_STORE_FULL,
+                .asked = bytes,
+                .limit = store->info.capacity,
+                .used = reply->used,
+        };
+        memcpy(ret->subject, store->info.name, sizeof(ret->subject));
+        return true;
+}
+
+static void fail_or_refuse(
+        Call *call, uint64_t pool, const char *what, int error, bool full, const Refusal *refusal)
+{
+        if (full)
+                refuse(call, refusal);
+        else
+                fail(call, pool, what, error);
+}
+
 /* The pool, if the caller may touch it: its owner, or an administrator where `admin_too`. Otherwise the call is refused:
  * what a user may see, the user's other processes may not touch; others do not even learn that it exists. */
 static Pool *find_pool(Call *call, uint64_t id, bool admin_too)
@@ -77,7 +101,7 @@ static Pool *find_pool(Call *call, uint64_t id, bool admin_too)
                 pool = NULL;
         if (pool && (pool->owner == s->owner || (admin_too && s->role == ROLE_ADMIN)))
                 return pool;
-        seen = pool && (pool->owner->uid == s->peer.identity.uid || s->role == ROLE_ADMIN);
+        seen = pool && (pool->owner->uid == s->peer.identity.uid || s->role >= ROLE_OBSERVER);
         refuse(call, &(Refusal){.code = seen ? RESULT_DENIED : RESULT_NOT_FOUND});
         return NULL;
 }
@@ -118,6 +142,7 @@ static void reply_grant(Call *call, const Pool *pool, int fd)
         grant.kind = (Pmbroker__V1__StoreKind)pool->store->info.kind;
         grant.page_size = pool->store->info.page_size;
         grant.tenant = (char *)(uintptr_t)tenant_name(pool->tenant);
+        grant.gifts = pool->gifts;
         packet.body_case = PMBROKER__V1__SERVER_PACKET__BODY_GRANT;
         packet.grant = &grant;
         call_reply(call, &packet, fd);
@@ -128,6 +153,7 @@ static void on_created(const JobReply *reply, const void *tail, int *fd, void *u
         _cleanup_free_ PoolJob *job = userdata;
         Server *server = job->call->server;
         Pool *pool = broker_find_pool(server->broker, job->pool);
+        Refusal refusal = {0};
         int r = reply->error;
 
         (void)tail;
@@ -135,8 +161,9 @@ static void on_created(const JobReply *reply, const void *tail, int *fd, void *u
         if (r == 0 && (*fd < 0 || reply->length < pool->size))
                 r = -EBADMSG;
         if (r < 0) {
+                bool full = is_full(reply, pool->store, pool->size, &refusal);
                 pool_abort_create(server, pool);
-                fail(job->call, job->pool, "create", r);
+                fail_or_refuse(job->call, job->pool, "create", r, full, &refusal);
                 return;
         }
         broker_commit_create(server->broker, pool, reply->length);
@@ -188,6 +215,19 @@ static int start_create(Call *call, Pool *pool)
         return 0;
 }
 
+/* Asked for again, over another session or of another broker: the pool is there. Its size may be another by now. */
+static void repeat_create(Call *call, const Pool *pool, const Pmbroker__V1__CreatePool *m)
+{
+        if (strcmp(pool->name, m->name) != 0 ||
+                (m->max != UINT64_MAX && pool->max != (m->max > 0 ? m->max : m->size)) ||
+                (m->store[0] != '\0' && strcmp(pool->store->info.name, m->store) != 0))
+                refuse(call, &(Refusal){.code = RESULT_REQUEST_CONFLICT});
+        else if (pool->state == POOL_RESERVED)
+                refuse(call, &(Refusal){.code = RESULT_BUSY});
+        else
+                reply_grant(call, pool, -EBADF);
+}
+
 void service_create_pool(Call *call, const Pmbroker__V1__ClientPacket *packet)
 {
         const Pmbroker__V1__CreatePool *m = packet->create_pool;
@@ -205,6 +245,11 @@ void service_create_pool(Call *call, const Pmbroker__V1__ClientPacket *packet)
         }
         if (m->name[0] != '\0' && !name_is_valid(m->name)) {
                 refuse(call, &(Refusal){.code = RESULT_INVALID});
+                return;
+        }
+        pool = broker_find_request(session->owner, call->request_id);
+        if (pool) {
+                repeat_create(call, pool, m);
                 return;
         }
         r = random_id(server->broker, &id);
@@ -253,6 +298,7 @@ static void on_grown(const JobReply *reply, const void *tail, int *fd, void *use
         _cleanup_free_ PoolJob *job = userdata;
         Server *server = job->call->server;
         Pool *pool = broker_find_pool(server->broker, job->pool);
+        Refusal refusal = {0};
         int r = reply->error;
 
         (void)tail;
@@ -261,8 +307,9 @@ static void on_grown(const JobReply *reply, const void *tail, int *fd, void *use
         if (r == 0 && reply->length < pool->pending)
                 r = -EBADMSG;
         if (r < 0) {
+                bool full = is_full(reply, pool->store, pool->pending - pool->size, &refusal);
                 broker_abort_grow(server->broker, pool);
-                fail(job->call, job->pool, "grow", r);
+                fail_or_refuse(job->call, job->pool, "grow", r, full, &refusal);
         } else {
                 uint64_t before = pool->size;
 
@@ -323,7 +370,10 @@ static void on_shrunk(const JobReply *reply, const void *tail, int *fd, void *us
         (void)fd;
         assert(pool);
         if (reply->error < 0) {
-                broker_abort_shrink(server->broker, pool);
+                if (reply->error == -ECONNRESET)
+                        broker_lose_shrink(server->broker, pool);
+                else
+                        broker_abort_shrink(server->broker, pool);
                 if (reply->error ==
                         -EBUSY) /* the client uses more than it said: its affair, not ours to log */
                         call_refuse(job->call, &(Refusal){.code = RESULT_BUSY});

@@ -51,7 +51,9 @@ static void job_pools(StoreEntry *store, JobConnection *connection, const JobReq
                         .pool = pool->id,
                         .bytes = pool->limit,
                         .length = pool->length,
-                        .flags = pool->releasing ? JOB_POOL_RELEASING : 0U,
+                        .flags = (pool->releasing ? JOB_POOL_RELEASING : 0U) |
+                                 (pool->counted ? JOB_POOL_COUNTED : 0U) |
+                                 pool->gifts << JOB_POOL_GIFTS_SHIFT,
                         .record_size = pool->record_size,
                 };
                 memcpy(found->record, pool->record, pool->record_size);
@@ -135,7 +137,7 @@ static int job_prepare(Dispatch *d, StoreEntry *store, JobConnection *connection
                 return -EPERM;
         if (!store)
                 return preparer_start(preparer, NULL, PREPARE_REGIONS, connection, request);
-        if (store->config.kind != JOB_STORE_FSDAX)
+        if (!store->backend->provisioned)
                 return -EOPNOTSUPP;
         switch (request->kind) {
         case JOB_PLAN:
@@ -212,9 +214,8 @@ static int dispatch(Dispatch *d, JobConnection *connection, const JobRequest *re
         if (!pool || pool->erasing) {
                 if (request->kind != JOB_RELEASE)
                         return -ENOENT;
-                /* It may be there, once the store is mounted again. */
-                if (!pool && store->config.kind == JOB_STORE_FSDAX && !store->available &&
-                        !store->deprovisioned)
+                /* It may be there, once the store is served again. */
+                if (!pool && store->backend->provisioned && !store->available && !store->deprovisioned)
                         return -EAGAIN;
                 answer(connection, request, 0, NULL, 0, 0);
                 return 0;

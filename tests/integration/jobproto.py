@@ -24,7 +24,7 @@ MIB = 1 << 20
 UNIT = 2 * MIB
 PAGE = 4096
 
-VERSION = 2
+VERSION = 3
 STORES, POOLS, CREATE, GROW, SHRINK, RELEASE, USAGE = range(1, 8)
 EVENT_STORES, EVENT_AUDIT = 100, 101
 AVAILABLE, KEEPS, AUDITED = 1, 2, 4
@@ -35,12 +35,12 @@ TIMEOUT = 15
 
 REQUEST = struct.Struct('=IIQQQQQII')
 REPLY = struct.Struct('=IIQQQQQiIII')
-STORE = struct.Struct('=QIIII33s160s7x')
+STORE = struct.Struct('=QIIII33s160s3xi')
 POOL = struct.Struct('=QQQQII512s')
 ENTRY = struct.Struct('=QQ')
 
 Reply = collections.namedtuple('Reply', 'version kind serial pool bytes length used error store n reserved tail fd')
-Store = collections.namedtuple('Store', 'capacity index kind flags page_size name reason')
+Store = collections.namedtuple('Store', 'capacity index kind flags page_size name reason node')
 Pool = collections.namedtuple('Pool', 'pool bytes length used flags record')
 
 
@@ -120,7 +120,7 @@ class Jobs:
             reply = self.ask(POOLS, store=store, pool=after)
             assert reply.error == 0 and len(reply.tail) == reply.n * POOL.size
             for *numbers, flags, size, record in POOL.iter_unpack(reply.tail):
-                found.append(Pool(*numbers, flags, record[:size]))
+                found.append(Pool(*numbers, flags & RELEASING, record[:size]))
                 after = numbers[0]
             if reply.n < POOLS_MAX:
                 return found

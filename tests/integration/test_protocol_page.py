@@ -74,7 +74,7 @@ def test_errors_have_the_errno_that_the_page_names():
 
 def test_page_says_who_may_ask():
     """The comment of a request that takes a role begins with it."""
-    roles = dict(re.findall(r'CLIENT_PACKET__BODY_(\w+), ROLE_(\w+),', source('daemon/ipc/service.c')))
+    roles = dict(re.findall(r'\{REQUEST\((\w+), \w+\), ROLE_(\w+),', source('daemon/ipc/service.c')))
     fields = pb.ClientPacket.DESCRIPTOR.oneofs_by_name['body'].fields
     assert set(roles) == {f.name.upper() for f in fields}
     begins = {'OWNER': '', 'ADMIN': 'Administrators only', 'OBSERVER': 'Administrators and observers'}

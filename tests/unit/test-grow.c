@@ -359,6 +359,48 @@ static void test_change_under_way(void **state)
         assert_int_equal(n_asked(f), 0);
 }
 
+/* What nobody needed between two looks goes back, but for two steps. */
+static void test_idle(void **state)
+{
+        Fixture *f = *state;
+        void *p;
+
+        OPEN(f, .size = 0, .max_size = 256 * MIB);
+        p = pmb_malloc(f->pool, 100 * MIB);
+        assert_non_null(p);
+        pool_idle(f->pool);
+        pool_give_back_idle(f->pool); /* in use: nothing happens, now or the next time */
+        pmb_free(f->pool, p);
+        arena_purge(&f->pool->arena);
+        pool_give_back_idle(f->pool);
+        assert_true(size_of_pool(f) >= 100 * MIB);
+
+        /* As the heap tells it: the dispatcher does the rest. */
+        pool_idle(f->pool);
+        while (size_of_pool(f) >= 100 * MIB)
+                (void)usleep(1000);
+        assert_in_range(size_of_pool(f), 48 * MIB, 60 * MIB); /* two steps of a quarter of what it was */
+        assert_int_equal(f->fake->n_not_backed, 0);
+        for (int i = 0; i < 2; i++) {
+                pool_give_back_idle(f->pool);
+                pool_give_back_idle(f->pool);
+        }
+        assert_in_range(size_of_pool(f), 16 * MIB, 40 * MIB);
+        assert_non_null(pmb_malloc(f->pool, 100 * MIB));
+}
+
+/* Others keep what they were created with. */
+static void test_idle_of_others(void **state)
+{
+        Fixture *f = *state;
+
+        OPEN(f, .size = 64 * MIB);
+        for (int i = 0; i < 3; i++)
+                pool_idle(f->pool);
+        (void)usleep(50000);
+        assert_int_equal(size_of_pool(f), 64 * MIB);
+}
+
 static void test_child(void **state)
 {
         Fixture *f = *state;
@@ -395,6 +437,8 @@ int main(void)
                 TEST(test_no_answer),
                 TEST(test_daemon_away),
                 TEST(test_change_under_way),
+                TEST(test_idle),
+                TEST(test_idle_of_others),
                 TEST(test_child),
         };
 
