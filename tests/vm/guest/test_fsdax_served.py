@@ -80,6 +80,28 @@ def test_surplus_is_shown(system, store, figure):
     assert surplus() == 0
 
 
+def test_full_for_the_kernel(system):
+    """Pools in many pieces may leave less than they are charged for: a refusal with the numbers, and not a failure."""
+    with configured('pm', f'Region={able()}\nInitLabels=yes\nSize=128M\n{ALL}'):
+        wait_available('pm')
+        client = system.user(BOB)
+        pools = []
+        while (store := system.ask('stores')['pm']).surplus < 8 * UNIT:
+            pools.append(client.create(10 * UNIT, store='pm').pool)
+            client.give_back(pools[-1], *((u, 1) for u in range(1, 10, 2)))
+        most = (store.capacity - store.charged) // UNIT * UNIT
+        assert most >= 8 * UNIT
+        for ask in (lambda: client.create(most, store='pm'),
+                    lambda: client.resize(pools[0], 5 * UNIT + most)):
+            with pytest.raises(Refused) as e:
+                ask()
+            assert (e.value.code, e.value.asked, e.value.limit, e.value.subject) == \
+                ('STORE_FULL', most, store.capacity, 'pm')
+            assert store.charged < e.value.used and e.value.used + most > store.capacity
+        assert client.create(UNIT, store='pm').pool
+        system.dismiss()
+
+
 def test_faults_of_a_heap(system, store, figure):
     """10,000 blocks that come and go cost not more than a fault for each 2 MiB; beside it memkind, on the same mount."""
     ours, ideal = map(int, run(*as_user(BOB, FAULTS, 'pmbroker', store)).split())
