@@ -82,7 +82,7 @@ class Suite(threading.Thread):
             stdout=subprocess.PIPE, text=True, errors='replace')
         timer = threading.Timer(SECONDS, self.be_late)
         timer.start()
-        with (self.dir / 'suite').open('w') as f:
+        with (self.dir / 'suite').open('w', buffering=1) as f:
             for line in self.qemu.stdout:
                 f.write(line)
                 self.say(line.rstrip())
