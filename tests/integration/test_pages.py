@@ -158,7 +158,7 @@ def promises():
     return [re.findall(r'`([^`]+)`', row[1]) for row in rows]
 
 
-def tests_of(target):
+def names_of_tests(target):
     """The names of all tests that a target runs, each behind that of its file."""
     where = {'check-integration': 'tests/integration', 'check-vm': 'tests/vm/guest'}[target]
     return [f'{path.name}::{name}' for path in (ROOT / where).glob('test_*.py')
@@ -190,4 +190,4 @@ def test_commands_of_the_promises_exist():
     for target, expression in selections:
         # As pytest reads it: words are looked for in the names of files and tests.
         condition = re.sub(r'\b(?!(?:and|or|not)\b)\w+', r"('\g<0>' in name)", expression)
-        assert any(eval(condition, {'name': name}) for name in tests_of(target)), expression
+        assert any(eval(condition, {'name': name}) for name in names_of_tests(target)), expression
