@@ -75,6 +75,7 @@ SRC_EXPORTER := $(wildcard exporter/*.c)
 SRC_UNIT := $(wildcard tests/unit/test-*.c)
 SRC_EXAMPLES := $(wildcard examples/*.c)
 SRC_BENCH := $(wildcard bench/*.c)
+SRC_BENCH_HEAP := $(addprefix bench/heap/,allocator.c fill.c pattern.c trim.c worker.c)
 SRC_TESTPROGS := $(wildcard tests/integration/*.c)
 
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -94,18 +95,22 @@ JEMALLOC := $(BUILD)/jemalloc/lib/libpmb_jemalloc.a
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(SRC_UNIT))
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(SRC_EXAMPLES))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(SRC_BENCH))
+BENCHES += $(addprefix $(BUILD)/bench/heap/,pmbroker memkind glibc jemalloc tcmalloc mimalloc bare)
+PROTOCOL_PAGE := $(BUILD)/man/pmbroker-protocol.7
+MAN_PAGES := $(wildcard man/*.[1-9]) $(PROTOCOL_PAGE)
 TESTPROGS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(SRC_TESTPROGS))
 
 .PHONY: help deps all demo check check-unit check-integration check-layers check-clang check-format check-install \
-	check-vm vm-shell asan bench format install uninstall clean testprogs
+	check-man check-vm vm-shell asan bench format install uninstall deb clean testprogs
 
 help: ## this list
 	@echo 'pmbroker $(VERSION)'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 28
 	@echo
 	@echo 'Variables: CC BUILD DESTDIR PREFIX SYSCONFDIR UNITDIR CFLAGS LDFLAGS JEMALLOC_SOURCE V=1'
+	@echo "           ARGS, of pytest, for check-integration and check-vm: ARGS='-k restart'"
 
-all: $(DAEMON) $(CTL) $(EXPORTER) $(LIB_LINK) $(EXAMPLES) ## build everything
+all: $(DAEMON) $(CTL) $(EXPORTER) $(LIB_LINK) $(EXAMPLES) $(PROTOCOL_PAGE) ## build everything
 
 deps: ## install the Debian packages that building needs (as root)
 	@tools/install-deps.sh build
@@ -171,6 +176,35 @@ $(BUILD)/examples/%: $(BUILD)/examples/%.o $(LIB_LINK)
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIB_LINK)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< -L$(BUILD) -lpmbroker -lmemkind -Wl,-rpath,'$$ORIGIN/..'
 
+# Three interfaces, compiled each for itself; the four that are malloc() differ only in the library.
+heap_objs = $(patsubst bench/heap/%.c,$(BUILD)/bench/heap/$(1)/%.o,$(SRC_BENCH_HEAP))
+HEAP_LIBS_pmbroker = -L$(BUILD) -lpmbroker -Wl,-rpath,'$$ORIGIN/../..'
+HEAP_LIBS_memkind = -lmemkind
+HEAP_LIBS_jemalloc = -Wl,--no-as-needed -l:libjemalloc.so.2
+HEAP_LIBS_tcmalloc = -Wl,--no-as-needed -l:libtcmalloc_minimal.so.4
+HEAP_LIBS_mimalloc = -Wl,--no-as-needed -l:libmimalloc.so.2
+
+define heap_interface
+$(BUILD)/bench/heap/with-$(1)/%.o: bench/heap/%.c
+	@mkdir -p $$(@D)
+	$$(call say,CC  )$$(CC) $$(CPPFLAGS_ALL) -DBENCH_$(2) $$(CFLAGS_ALL) -fno-builtin -MMD -MP -c -o $$@ $$<
+endef
+$(eval $(call heap_interface,pmbroker,PMBROKER))
+$(eval $(call heap_interface,memkind,MEMKIND))
+$(eval $(call heap_interface,malloc,MALLOC))
+
+define heap_program
+$(BUILD)/bench/heap/$(1): $(call heap_objs,with-$(2)) $(3)
+	$$(call say,LD  )$$(CC) $$(LDFLAGS_ALL) -o $$@ $(call heap_objs,with-$(2)) $$(HEAP_LIBS_$(1)) -lm
+endef
+$(eval $(call heap_program,pmbroker,pmbroker,$(LIB_LINK)))
+$(eval $(call heap_program,memkind,memkind))
+$(foreach a,glibc jemalloc tcmalloc mimalloc,$(eval $(call heap_program,$(a),malloc)))
+
+$(BUILD)/bench/heap/bare: $(BUILD)/bench/heap/bare.o $(BUILD)/libunits.a $(JEMALLOC)
+	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $^ -lmemkind $(LIBS_PROTOBUF) -lm
+CFLAGS_bench = $(CFLAGS_client)
+
 $(BUILD)/tests/integration/%: $(BUILD)/tests/integration/%.o $(LIB_LINK)
 	@mkdir -p $(@D)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< -L$(BUILD) -lpmbroker -Wl,-rpath,'$$ORIGIN/../..'
@@ -183,6 +217,10 @@ $(BUILD)/libunits.a: $(OBJ_DAEMON) $(OBJ_CLIENT) $(OBJ_SHARED) $(filter-out $(BU
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libunits.a $(JEMALLOC)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< $(BUILD)/libunits.a $(JEMALLOC) \
 		$(LIBS_CMOCKA) $(LIBS_SYSTEMD) $(LIBS_PROTOBUF) $(LIBS_INIH) $(LIBS_NDCTL) $(LIBS_SMARTCOLS) -lm
+
+$(PROTOCOL_PAGE): tools/proto-page.awk proto/pmbroker.proto man/pmbroker-protocol.7.in
+	@mkdir -p $(@D)
+	$(call say,GEN )awk -v version=$(VERSION) -f $^ >$@
 
 -include $(shell find $(BUILD) -name '*.d' -type f 2>/dev/null)
 
@@ -198,6 +236,7 @@ check: ## all tests that need no hardware (as root: all of them)
 	@$(MAKE) --no-print-directory all testprogs $(UNIT_TESTS)
 	@$(MAKE) --no-print-directory check-format
 	@$(MAKE) --no-print-directory check-layers
+	@$(MAKE) --no-print-directory check-man
 	@$(MAKE) --no-print-directory check-clang
 	@$(MAKE) --no-print-directory check-unit
 	@$(MAKE) --no-print-directory check-integration
@@ -208,7 +247,7 @@ check-unit: $(UNIT_TESTS) ## unit tests
 	@tests/run-unit.sh $(UNIT_TESTS)
 
 check-integration: all testprogs ## black-box tests against the real daemon
-	BUILD=$(abspath $(BUILD)) PMBROKERCTL=$(abspath $(CTL)) $(PYTEST) tests/integration
+	BUILD=$(abspath $(BUILD)) PMBROKERCTL=$(abspath $(CTL)) $(PYTEST) tests/integration $(ARGS)
 
 check-layers: $(OBJ_DAEMON) $(BUILD)/proto/result.o ## prove that includes point downwards and the core is pure
 	@tests/check-layers.sh $(BUILD)
@@ -219,6 +258,9 @@ check-clang: ## clang builds everything without a warning
 
 check-install: all ## install and uninstall leave what they should
 	@tests/check-install.sh $(BUILD)
+
+check-man: $(MAN_PAGES) ## man pages are well-formed, and the pages that they refer to exist
+	@tests/check-man.sh $(MAN_PAGES)
 
 check-vm: all testprogs ## the same daemon under systemd, with NVDIMMs, in an emulated machine
 	@tools/install-deps.sh vm
@@ -247,14 +289,13 @@ demo: ## install what is missing, build, and show the main job
 	@$(MAKE) --no-print-directory all testprogs
 	@BUILD=$(abspath $(BUILD)) tools/demo.sh
 
-bench: ## measure, beside memkind in the same run
-	@tools/install-deps.sh check
+bench: ## measure, beside others in the same run; ARGS='speed sized' for a part of it (see bench/README.md)
+	@tools/install-deps.sh bench
 	@$(MAKE) --no-print-directory all $(BENCHES)
-	@BUILD=$(abspath $(BUILD)) tools/bench.sh
+	@BUILD=$(abspath $(BUILD)) PYTHON=$(PYTHON) tools/bench.sh $(ARGS)
 
 # ----------------------------------------------------------------------------------------------------------- install
 
-MAN_PAGES := $(wildcard man/*.[1-9])
 UNITS := $(wildcard systemd/*.socket systemd/*.service systemd/*.service.in)
 subst_file = sed -e 's|@SBINDIR@|$(SBINDIR)|g' -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@PREFIX@|$(PREFIX)|g' \
 	-e 's|@LIBDIR@|$(LIBDIR)|g' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' \
@@ -278,7 +319,7 @@ define put_subst
 endef
 INSTALLED := $(SBINDIR)/pmbrokerd $(BINDIR)/pmbrokerctl $(BINDIR)/pmbroker-metrics \
 	$(LIBDIR)/libpmbroker.so.$(VERSION) $(LIBDIR)/libpmbroker.so.$(SOVERSION) $(LIBDIR)/libpmbroker.so \
-	$(INCLUDEDIR)/pmbroker.h $(PKGCONFIGDIR)/libpmbroker.pc \
+	$(INCLUDEDIR)/pmbroker.h $(INCLUDEDIR)/pmbroker.proto $(PKGCONFIGDIR)/libpmbroker.pc \
 	$(SYSCONFDIR)/pmbroker/pmbrokerd.conf \
 	$(SYSUSERSDIR)/pmbroker.conf $(TMPFILESDIR)/pmbroker.conf $(CATALOGDIR)/pmbroker.catalog \
 	$(BASHCOMPDIR)/pmbrokerctl $(ZSHCOMPDIR)/_pmbrokerctl \
@@ -293,6 +334,7 @@ install: all ## install below DESTDIR, PREFIX, SYSCONFDIR and UNITDIR
 	ln -sf libpmbroker.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libpmbroker.so.$(SOVERSION)
 	ln -sf libpmbroker.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libpmbroker.so
 	$(call put,client/pmbroker.h,$(INCLUDEDIR),pmbroker.h,644)
+	$(call put,proto/pmbroker.proto,$(INCLUDEDIR),pmbroker.proto,644)
 	$(call put_subst,client/libpmbroker.pc.in,$(PKGCONFIGDIR),libpmbroker.pc,644)
 	$(call put,conf/pmbrokerd.conf,$(SYSCONFDIR)/pmbroker,pmbrokerd.conf,644)
 	$(call put,systemd/sysusers.d/pmbroker.conf,$(SYSUSERSDIR),pmbroker.conf,644)
@@ -307,6 +349,10 @@ install: all ## install below DESTDIR, PREFIX, SYSCONFDIR and UNITDIR
 uninstall: ## remove what install put there (the configuration too)
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
 	-rmdir $(DESTDIR)$(SYSCONFDIR)/pmbroker $(DESTDIR)$(UNITDIR)/pmbroker-provisioner.service.d 2>/dev/null
+
+deb: ## build Debian packages, below $(BUILD)/deb
+	@tools/install-deps.sh deb
+	@tools/make-deb.sh $(BUILD)/deb
 
 clean: ## remove what was built
 	rm -rf $(BUILD) $(BUILD)-clang $(BUILD)-asan

@@ -142,7 +142,6 @@ static void start_recovery(Manager *m)
 {
         int r;
 
-        m->server->ready = false;
         m->recovery_pending = m->recovery != NULL;
         if (m->recovery || !jobs_is_connected(m->server->jobs))
                 return;

@@ -17,8 +17,10 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/cleanup.h"
 #include "ipc/chronicle.h"
@@ -154,6 +156,19 @@ static void correct(Recovery *rec, Pool *pool)
         pool_release_if_due(server, pool);
 }
 
+/* As the broker before has counted. Where nobody knows that: from anywhere, so that no client takes it for the next
+ * of its own figures. */
+static uint32_t count_gifts(const JobPool *pool)
+{
+        uint32_t n = 0;
+
+        if (pool->flags & JOB_POOL_COUNTED)
+                return 1 + (pool->flags >> JOB_POOL_GIFTS_SHIFT);
+        if (getrandom(&n, sizeof(n), GRND_NONBLOCK) != sizeof(n))
+                n = (uint32_t)pool->pool;
+        return n | UINT32_C(1) << 31;
+}
+
 static int adopt(Recovery *rec, const Found *found)
 {
         static const PoolRecord nobody = {.uid = (uint32_t)-1, .tenant = "unknown"};
@@ -193,6 +208,7 @@ static int adopt(Recovery *rec, const Found *found)
                         .max = record->max > found->pool.bytes ? record->max : found->pool.bytes,
                         .created = record->created,
                         .request_id = record->request_id,
+                        .gifts = count_gifts(&found->pool),
                         .owner = owner,
                         .releasing = !found->readable || (found->pool.flags & JOB_POOL_RELEASING),
                 },
@@ -208,7 +224,7 @@ static int adopt(Recovery *rec, const Found *found)
                 pool_release_if_due(server, pool);
         }
         /* The owner stays by its pools; it has the usual time to connect again. */
-        owner_detach(server, owner);
+        owner_detach(server, owner, /* pools_stay= */ false);
         return r;
 }
 
@@ -306,6 +322,20 @@ static void on_pools(const JobReply *reply, const void *tail, int *fd, void *use
                 finish(rec, r);
 }
 
+/* Clients are served meanwhile: a store whose pools are not known yet must not take any. */
+static int set_stores(Recovery *rec, bool fresh_too)
+{
+        StoreInfo stores[JOB_STORES_MAX];
+
+        memcpy(stores, rec->stores, rec->n_stores * sizeof(stores[0]));
+        for (size_t i = 0; i < rec->n_stores; i++)
+                if (rec->fresh[i] && !fresh_too) {
+                        stores[i].available = false;
+                        (void)snprintf(stores[i].reason, sizeof(stores[i].reason), "preparing");
+                }
+        return broker_set_stores(rec->server->broker, stores, rec->n_stores);
+}
+
 static int ask_pools(Recovery *rec, uint64_t after)
 {
         JobRequest request = {.kind = JOB_POOLS, .pool = after};
@@ -313,11 +343,14 @@ static int ask_pools(Recovery *rec, uint64_t after)
         while (rec->current < rec->n_stores && !rec->fresh[rec->current])
                 rec->current++;
         if (rec->current == rec->n_stores) {
-                compare(rec);
-                return 0;
+                int r = set_stores(rec, /* fresh_too= */ true);
+
+                if (r >= 0)
+                        compare(rec);
+                return r;
         }
         request.store = rec->stores[rec->current].index;
-        return jobs_send(rec->server->jobs, &request, NULL, 0, on_pools, rec);
+        return jobs_send(rec->server->jobs, NULL, &request, NULL, 0, on_pools, rec);
 }
 
 static StoreKind kind_of(uint32_t kind)
@@ -382,7 +415,7 @@ static void on_stores(const JobReply *reply, const void *tail, int *fd, void *us
                 rec->fresh[rec->n_stores] = info->available && (!known || !known->pools_known);
                 rec->n_stores++;
         }
-        r = broker_set_stores(rec->server->broker, rec->stores, rec->n_stores);
+        r = set_stores(rec, /* fresh_too= */ false);
         if (r >= 0)
                 r = ask_pools(rec, 0);
         if (r < 0)
@@ -400,7 +433,7 @@ int recovery_start(Server *server, void (*done)(int, void *), void *userdata, Re
         rec->server = server;
         rec->done = done;
         rec->userdata = userdata;
-        r = jobs_send(server->jobs, &request, NULL, 0, on_stores, rec);
+        r = jobs_send(server->jobs, NULL, &request, NULL, 0, on_stores, rec);
         if (r < 0) {
                 free(rec);
                 return r;

@@ -21,6 +21,7 @@ vars="BUILD=$build DESTDIR=$dir/root PREFIX=/opt/pmb SYSCONFDIR=/opt/etc UNITDIR
 make --no-print-directory -s $vars install >"$dir/log" 2>&1 || { cat "$dir/log"; fail "make install failed"; }
 
 for f in opt/pmb/sbin/pmbrokerd opt/pmb/bin/pmbrokerctl opt/pmb/lib/libpmbroker.so opt/pmb/include/pmbroker.h \
+    opt/pmb/include/pmbroker.proto opt/pmb/share/man/man7/pmbroker-protocol.7 \
     opt/pmb/lib/pkgconfig/libpmbroker.pc opt/etc/pmbroker/pmbrokerd.conf opt/units/pmbrokerd.socket \
     opt/units/pmbrokerd.service opt/units/pmbroker-provisioner.socket opt/units/pmbroker-provisioner.service \
     opt/pmb/share/man/man8/pmbrokerd.8 opt/pmb/share/man/man1/pmbrokerctl.1 \
@@ -63,6 +64,13 @@ ok
 leaks=$(nm -D --defined-only "$dir/root/opt/pmb/lib/libpmbroker.so" | awk '{print $3}' |
     grep -v -e '^pmb_' -e '^LIBPMBROKER_' || true)
 [ -z "$leaks" ] || fail "the library exports:" "$leaks"
+ok
+
+# Its symbols are those of this minor version: a program linked with another 0.x must not be loaded with it.
+version=$(PKG_CONFIG_SYSROOT_DIR='' pkg-config --modversion libpmbroker)
+foreign=$(nm -D --with-symbol-versions --defined-only "$dir/root/opt/pmb/lib/libpmbroker.so" | awk '{print $3}' |
+    grep '^pmb_' | grep -v "@@LIBPMBROKER_${version%.*}\$" || true)
+[ -z "$foreign" ] || fail "not in the node of $version:" "$foreign"
 ok
 
 # shellcheck disable=SC2086

@@ -115,6 +115,15 @@ static Result charge_any(const Broker *broker, Tenant *tenant, const CreateReque
         return best.code;
 }
 
+/* What was charged fits, so that this is not less. */
+static uint64_t max_of_quota(const Charge *charge)
+{
+        uint64_t max = quota_pool_max(charge->tenant, charge->store) / POOL_UNIT * POOL_UNIT;
+
+        assert(max >= charge->bytes);
+        return max < POOL_BYTES_MAX ? max : POOL_BYTES_MAX;
+}
+
 static Result reserve_create(
         Broker *broker, const CreateRequest *request, Tenant *tenant, Pool **ret, Refusal *ret_refusal)
 {
@@ -126,7 +135,7 @@ static Result reserve_create(
         assert(!broker_find_pool(broker, request->id));
         if (!pool_size_is_valid(request->size))
                 return refuse_invalid(ret_refusal, request->size);
-        if (!pool_size_is_valid(max) || max < request->size)
+        if (max != BROKER_MAX_OF_QUOTA && (!pool_size_is_valid(max) || max < request->size))
                 return refuse_invalid(ret_refusal, max);
         if (!tenant)
                 return refuse_plain(ret_refusal, RESULT_NO_TENANT, "");
@@ -147,9 +156,10 @@ static Result reserve_create(
         pool->store = charge.store;
         pool->charge = charge;
         pool->size = request->size;
-        pool->max = max;
+        pool->max = max == BROKER_MAX_OF_QUOTA ? max_of_quota(&charge) : max;
         pool->created = request->now_usec;
         pool->request_id = request->request_id;
+        pool->gifts = 1;
         pool_begin(pool, request->size);
         *ret = pool;
         return RESULT_OK;
@@ -160,6 +170,17 @@ Result broker_reserve_create(Broker *broker, const CreateRequest *request, Pool 
         Tenant *tenant = match_tenant(broker, request->peer);
 
         return broker_answer(broker, tenant, reserve_create(broker, request, tenant, ret, ret_refusal));
+}
+
+Pool *broker_find_request(const Owner *owner, uint64_t request_id)
+{
+        list_for_each (it, &owner->pools) {
+                Pool *pool = list_entry(it, Pool, owner_link);
+
+                if (pool->request_id == request_id && request_id != 0 && pool->state != POOL_RELEASING)
+                        return pool;
+        }
+        return NULL;
 }
 
 /* Every other operation changes the size. */
@@ -246,6 +267,7 @@ int broker_adopt(Broker *broker, const AdoptRequest *request, Pool **ret)
         pool->max = request->max;
         pool->created = request->created;
         pool->request_id = request->request_id;
+        pool->gifts = request->gifts;
         pool_set_state(pool, request->releasing ? POOL_RELEASING : POOL_READY);
         *ret = pool;
         return 0;

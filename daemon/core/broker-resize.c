@@ -106,12 +106,20 @@ Result broker_reserve_shrink(Broker *broker, Pool *pool, uint64_t units, Refusal
         return broker_answer(broker, pool->tenant, reserve_shrink(pool, units, ret_refusal));
 }
 
+static void count_gift(Pool *pool)
+{
+        pool->gifts++;
+        if (pool->gifts == 0)
+                pool->gifts = 1;
+}
+
 void broker_commit_shrink(Broker *broker, Pool *pool, uint64_t now_usec)
 {
         (void)broker;
         assert(is_shrinking(pool));
         charge_shrink(&pool->charge, pool->size - pool->pending);
         pool->size = pool->pending;
+        count_gift(pool);
         if (pool->target != 0)
                 pool->target_since = now_usec;
         pool_end(pool);
@@ -122,6 +130,12 @@ void broker_abort_shrink(Broker *broker, Pool *pool)
         (void)broker;
         assert(is_shrinking(pool));
         pool_end(pool);
+}
+
+void broker_lose_shrink(Broker *broker, Pool *pool)
+{
+        pool->in_doubt = pool->pending;
+        broker_abort_shrink(broker, pool);
 }
 
 /* ------------------------------------------------------------------------------------------------ target */
@@ -170,6 +184,9 @@ int broker_correct(Broker *broker, Pool *pool, uint64_t size, uint64_t length)
         r = charge_set_forced(&pool->charge, size);
         if (r < 0)
                 return r;
+        if (pool->in_doubt == size && size < pool->size)
+                count_gift(pool);
+        pool->in_doubt = 0;
         pool->size = size;
         pool->length = length;
         if (pool->max < size)

@@ -98,12 +98,15 @@ bool broker_owner_collect(Broker *broker, Owner *owner);
 
 /* ------------------------------------------------------------------------------------------------ create */
 
+/* CreateRequest.max: as much as the tenant may ever have in one pool of the store that is chosen. */
+#define BROKER_MAX_OF_QUOTA UINT64_MAX
+
 typedef struct CreateRequest {
         const PeerIdentity *peer;
         Owner *owner;
         uint64_t id; /* random, non-zero, unused (the edge asks broker_find_pool() first) */
         uint64_t size;
-        uint64_t max;      /* 0: size */
+        uint64_t max;      /* 0: size; BROKER_MAX_OF_QUOTA */
         const char *store; /* "": any permitted one, the one with the most free bytes first */
         const char *name;  /* "" or a valid label */
         uint64_t request_id;
@@ -115,6 +118,9 @@ typedef struct CreateRequest {
  * provisioner is away), QUOTA_POOL_SIZE, QUOTA_POOLS, QUOTA_BYTES, STORE_FULL; checked in this order. When
  * no store was named and none has room, the refusal is that of the one with the most free bytes. */
 Result broker_reserve_create(Broker *broker, const CreateRequest *request, Pool **ret, Refusal *ret_refusal);
+/* The owner's pool that was made, or is being made, by this request (non-zero), unless it is being released;
+ * NULL if there is none. */
+Pool *broker_find_request(const Owner *owner, uint64_t request_id);
 /* The pool exists: length, at least its size, is its file's. */
 void broker_commit_create(Broker *broker, Pool *pool, uint64_t length);
 /* It could not be made; the pool is freed, even if its release was begun meanwhile. */
@@ -136,6 +142,9 @@ void broker_abort_grow(Broker *broker, Pool *pool);
 Result broker_reserve_shrink(Broker *broker, Pool *pool, uint64_t units, Refusal *ret_refusal);
 void broker_commit_shrink(Broker *broker, Pool *pool, uint64_t now_usec);
 void broker_abort_shrink(Broker *broker, Pool *pool);
+/* As abort; but perhaps it was done: the next broker_correct() finds out by the size, as nothing else has
+ * changed it. */
+void broker_lose_shrink(Broker *broker, Pool *pool);
 
 /* An administrator wants the pool at `size` < its size: the pool is RESIZING until that is reached or
  * broker_end_target(). INVALID, BUSY. */
@@ -169,6 +178,7 @@ typedef struct AdoptRequest {
         uint64_t max;
         uint64_t created;
         uint64_t request_id;
+        uint32_t gifts; /* as counted before; non-zero */
         Owner *owner;
         bool releasing;
 } AdoptRequest;

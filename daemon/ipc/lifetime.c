@@ -93,12 +93,14 @@ int owner_watch(Server *server, Owner *owner, int pidfd)
         return 0;
 }
 
-void owner_detach(Server *server, Owner *owner)
+void owner_detach(Server *server, Owner *owner, bool pools_stay)
 {
         if (list_is_empty(&owner->pools))
                 owner_unwatch(owner);
         if (!broker_owner_detach(server->broker, owner, server_now(server)))
                 return;
+        if (pools_stay)
+                owner->alone_since = 0;
         /* Nobody can come back as the owner when all that named it was the connection. */
         if (owner->n_sessions == 0 && owner->connection > 0)
                 owner_release_pools(server, owner);
@@ -174,6 +176,7 @@ void pool_describe_size(const Pool *pool, uint64_t target, Pmbroker__V1__PoolSiz
         ret->size = pool->size;
         ret->length = pool->length;
         ret->target = target;
+        ret->gifts = pool->gifts;
 }
 
 void pool_end_target(Server *server, Pool *pool)
@@ -276,6 +279,7 @@ static void run_release(Server *server, Pool *pool)
                 .account = tenant_account(pool->tenant),
         };
         ReleaseJob *job;
+        User *user;
         int r;
 
         if (edge->release_running)
@@ -284,7 +288,8 @@ static void run_release(Server *server, Pool *pool)
                 release_later(server, pool);
                 return;
         }
-        job = calloc(1, sizeof(*job));
+        user = server_user(server, pool->owner->uid);
+        job = user ? calloc(1, sizeof(*job)) : NULL;
         if (!job) {
                 release_later(server, pool);
                 return;
@@ -292,7 +297,7 @@ static void run_release(Server *server, Pool *pool)
         job->server = server;
         job->pool = pool->id;
         pool->release_attempts++;
-        r = jobs_send(server->jobs, &request, NULL, 0, on_released, job);
+        r = jobs_send(server->jobs, &user->releases, &request, NULL, 0, on_released, job);
         if (r < 0) {
                 free(job);
                 release_later(server, pool);

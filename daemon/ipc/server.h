@@ -12,6 +12,7 @@
 
 #include "base/list.h"
 #include "core/broker.h"
+#include "core/turn.h"
 #include "ipc/jobs.h"
 #include "ipc/limits.h"
 #include "ipc/metrics.h"
@@ -40,6 +41,7 @@ struct Server {
         Users *users;
         List sessions; /* Session.server_link */
         uint32_t n_sessions;
+        uint32_t n_arrivals; /* connections that wait to be made sessions */
         uint32_t n_watching; /* sessions that want to be told what happens */
         Metrics metrics;
         ServerHooks hooks;
@@ -48,6 +50,9 @@ struct Server {
         uint64_t started_usec;
         int listen_fd;
         sd_event_source *listen_source;
+        Turns turns;
+        Turn accepting; /* new clients take turns with those who are there */
+        sd_event_source *turn_source;
         sd_event_source *tick; /* once a second: deadlines of owners, shrinks and releases */
 };
 
@@ -74,6 +79,9 @@ void server_configure(Server *server, const ServerSettings *settings);
 
 /* Monotonic, microseconds; the time that everything in one turn of the loop goes by. */
 uint64_t server_now(Server *server);
+
+/* The user, made if there is none; NULL when there is no memory. */
+User *server_user(Server *server, uint32_t uid);
 
 /* Send an event (its serial is filled in) to every session of the owner, but `except`. */
 void server_tell_owner(

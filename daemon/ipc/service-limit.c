@@ -197,7 +197,7 @@ void service_reload(Call *call, const Pmbroker__V1__ClientPacket *packet)
                 reply_reload(call, /* applied= */ false, message ? message : "the broker ran out of memory");
                 return;
         }
-        r = jobs_send(call->server->jobs, &request, NULL, 0, on_reloaded, call);
+        r = jobs_send(call->server->jobs, NULL, &request, NULL, 0, on_reloaded, call);
         if (r == -ENOTCONN)
                 apply(call, "the provisioner is away: it reads the configuration when it starts");
         else if (r < 0)

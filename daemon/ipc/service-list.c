@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "ipc/lifetime.h"
+#include "ipc/schedule.h"
 #include "ipc/service.h"
 
 #define ROWS_MAX 64 /* of at most 230 bytes each: a page fits into a packet */
@@ -25,6 +26,7 @@ typedef struct Row {
 
 typedef struct Page {
         Call *call;
+        User *user;       /* who asks; lives as long as there are jobs of his */
         unsigned waiting; /* jobs */
         uint64_t next;
         size_t n;
@@ -52,6 +54,7 @@ static void fill_row(const Server *server, const Pool *pool, const Row *row, Pmb
         ret->target = pool->target;
         ret->audited = pool->store->info.audited;
         ret->grace_usec = pool_edge(pool)->revoke_at > now ? pool_edge(pool)->revoke_at - now : 0;
+        ret->gifts = pool->gifts;
 }
 
 _Static_assert(PMBROKER__V1__POOL_STATE__STATE_RESERVED == POOL_RESERVED + 1, "states");
@@ -90,6 +93,9 @@ static void reply_page(Page *page)
 static void on_usage(const JobReply *reply, const void *tail, int *fd, void *userdata)
 {
         Page *page = userdata;
+        Server *server = page->call->server;
+        uint64_t begin = schedule_clock();
+        User *user = page->user;
 
         (void)fd;
         for (uint32_t i = 0; reply->error == 0 && i < reply->n; i++) {
@@ -105,6 +111,7 @@ static void on_usage(const JobReply *reply, const void *tail, int *fd, void *use
         page->waiting--;
         if (page->waiting == 0)
                 reply_page(page);
+        schedule_charge(server, user, begin);
 }
 
 /* Ask for what one store holds of the page. */
@@ -123,7 +130,8 @@ static void ask_usage(Page *page, const Store *store)
         if (request.n == 0)
                 return;
         /* Without a provisioner the figures stay unknown, which the rows say. */
-        if (jobs_send(server->jobs, &request, ids, request.n * sizeof(ids[0]), on_usage, page) == 0)
+        if (jobs_send(server->jobs, &page->user->jobs, &request, ids, request.n * sizeof(ids[0]), on_usage,
+                    page) == 0)
                 page->waiting++;
 }
 
@@ -166,6 +174,7 @@ static Page *take_page(Call *call, Scope scope, uint64_t after)
         if (!page)
                 return NULL;
         page->call = call;
+        page->user = call->session->user;
         list_for_each (it, broker_pools(call->server->broker)) {
                 const Pool *pool = list_entry(it, Pool, broker_link);
 
@@ -222,6 +231,7 @@ void service_get_pool(Call *call, const Pmbroker__V1__ClientPacket *packet)
                 return;
         }
         page->call = call;
+        page->user = call->session->user;
         page->rows[page->n++] = (Row){.pool = pool->id};
         finish_page(page, /* with_usage= */ true);
 }

@@ -118,6 +118,7 @@ static void reply_grant(Call *call, const Pool *pool, int fd)
         grant.kind = (Pmbroker__V1__StoreKind)pool->store->info.kind;
         grant.page_size = pool->store->info.page_size;
         grant.tenant = (char *)(uintptr_t)tenant_name(pool->tenant);
+        grant.gifts = pool->gifts;
         packet.body_case = PMBROKER__V1__SERVER_PACKET__BODY_GRANT;
         packet.grant = &grant;
         call_reply(call, &packet, fd);
@@ -180,11 +181,25 @@ static int start_create(Call *call, Pool *pool)
         request.bytes = pool->size;
         request.length = pool->size;
         request.n = sizeof(record);
-        r = jobs_send(server->jobs, &request, &record, sizeof(record), on_created, job);
+        r = jobs_send(server->jobs, &call->session->user->jobs, &request, &record, sizeof(record),
+                on_created, job);
         if (r < 0)
                 return r;
         (void)TAKE_PTR(job);
         return 0;
+}
+
+/* Asked for again, over another session or of another broker: the pool is there. Its size may be another by now. */
+static void repeat_create(Call *call, const Pool *pool, const Pmbroker__V1__CreatePool *m)
+{
+        if (strcmp(pool->name, m->name) != 0 ||
+                (m->max != UINT64_MAX && pool->max != (m->max > 0 ? m->max : m->size)) ||
+                (m->store[0] != '\0' && strcmp(pool->store->info.name, m->store) != 0))
+                refuse(call, &(Refusal){.code = RESULT_REQUEST_CONFLICT});
+        else if (pool->state == POOL_RESERVED)
+                refuse(call, &(Refusal){.code = RESULT_BUSY});
+        else
+                reply_grant(call, pool, -EBADF);
 }
 
 void service_create_pool(Call *call, const Pmbroker__V1__ClientPacket *packet)
@@ -204,6 +219,11 @@ void service_create_pool(Call *call, const Pmbroker__V1__ClientPacket *packet)
         }
         if (m->name[0] != '\0' && !name_is_valid(m->name)) {
                 refuse(call, &(Refusal){.code = RESULT_INVALID});
+                return;
+        }
+        pool = broker_find_request(session->owner, call->request_id);
+        if (pool) {
+                repeat_create(call, pool, m);
                 return;
         }
         r = random_id(server->broker, &id);
@@ -301,7 +321,7 @@ static void grow(Call *call, Pool *pool, uint64_t size, bool by_admin)
         request.length = pool_length_for(pool, size);
         r = new_job(call, pool, by_admin, &job);
         if (r >= 0)
-                r = jobs_send(server->jobs, &request, NULL, 0, on_grown, job);
+                r = jobs_send(server->jobs, &call->session->user->jobs, &request, NULL, 0, on_grown, job);
         if (r < 0) {
                 broker_abort_grow(server->broker, pool);
                 fail(call, pool->id, "grow", r);
@@ -322,7 +342,10 @@ static void on_shrunk(const JobReply *reply, const void *tail, int *fd, void *us
         (void)fd;
         assert(pool);
         if (reply->error < 0) {
-                broker_abort_shrink(server->broker, pool);
+                if (reply->error == -ECONNRESET)
+                        broker_lose_shrink(server->broker, pool);
+                else
+                        broker_abort_shrink(server->broker, pool);
                 if (reply->error ==
                         -EBUSY) /* the client uses more than it said: its affair, not ours to log */
                         call_refuse(job->call, &(Refusal){.code = RESULT_BUSY});
@@ -398,7 +421,8 @@ void service_give_back(Call *call, const Pmbroker__V1__ClientPacket *packet)
         request.n = (uint32_t)m->n_units;
         r = new_job(call, pool, /* by_admin= */ false, &job);
         if (r >= 0)
-                r = jobs_send(server->jobs, &request, ranges, m->n_units * sizeof(JobRange), on_shrunk, job);
+                r = jobs_send(server->jobs, &call->session->user->jobs, &request, ranges,
+                        m->n_units * sizeof(JobRange), on_shrunk, job);
         if (r < 0) {
                 broker_abort_shrink(server->broker, pool);
                 fail(call, pool->id, "shrink", r);

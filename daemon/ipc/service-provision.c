@@ -62,7 +62,7 @@ static void fail(const Errand *errand, int error, uint64_t n_pools)
 /* False: it could not be sent, and the call is answered. */
 static bool send_errand(Errand *errand, JobRequest *request, JobCallback callback)
 {
-        int r = jobs_send(errand->call->server->jobs, request, NULL, 0, callback, errand);
+        int r = jobs_send(errand->call->server->jobs, NULL, request, NULL, 0, callback, errand);
 
         if (r >= 0)
                 return true;

@@ -50,6 +50,7 @@ struct Session {
         Role role;
         bool hello_done;
         bool closing;          /* freed by the next turn of the loop */
+        bool evicted;          /* somebody else needed its place: its pools may stay without it */
         bool watching;         /* is told what happens */
         uint64_t events_lost;  /* of that, as it did not read, and was not told of yet */
         bool fd_unread;        /* a descriptor was sent and perhaps not read yet */
@@ -61,15 +62,24 @@ struct Session {
         List results; /* SessionResult, oldest first */
         uint32_t n_results;
         List server_link;
+        List talking_link; /* User.talking: it has, or may have, something to say */
 };
 
 /* Serve `fd` (taken over, also on failure). The limits of sessions have been checked. */
 int session_new(Server *server, int fd, Peer *peer, User *user, Session **ret);
+/* Read one packet and deal with it. False: there is nothing more for now, and the session will say when there is. */
+bool session_serve(Session *session);
+/* It does not wait for its turn any more. */
+void session_listen(Session *session);
+
 /* End it: its calls lose their session, its owner a session. NULL-safe, returns NULL. */
 Session *session_free(Session *session);
 
 /* End it after the current turn of the loop; what waits to be sent is tried once more. */
 void session_close(Session *session);
+
+/* The same, since somebody else needs its place: it counts no more, and its owner's pools stay. */
+void session_evict(Session *session);
 
 /* Send a packet that answers no call (an event). Closes the session when it does not read. */
 void session_send(Session *session, const Pmbroker__V1__ServerPacket *packet, int pass_fd);

@@ -51,7 +51,9 @@ static void job_pools(StoreEntry *store, JobConnection *connection, const JobReq
                         .pool = pool->id,
                         .bytes = pool->limit,
                         .length = pool->length,
-                        .flags = pool->releasing ? JOB_POOL_RELEASING : 0U,
+                        .flags = (pool->releasing ? JOB_POOL_RELEASING : 0U) |
+                                 (pool->counted ? JOB_POOL_COUNTED : 0U) |
+                                 pool->gifts << JOB_POOL_GIFTS_SHIFT,
                         .record_size = pool->record_size,
                 };
                 memcpy(found->record, pool->record, pool->record_size);

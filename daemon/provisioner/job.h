@@ -197,6 +197,8 @@ typedef struct JobRegion {
 
 enum {
         JOB_POOL_RELEASING = 1 << 0, /* a release had begun: finish it, never serve the pool again */
+        JOB_POOL_COUNTED = 1 << 1,   /* the count is known: this provisioner has made the pool */
+        JOB_POOL_GIFTS_SHIFT = 8,    /* above: how often it was shrunk, modulo 2^24 */
 };
 
 typedef struct JobPool {

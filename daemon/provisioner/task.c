@@ -81,6 +81,8 @@ static bool task_end(Task *task, int r)
         if (r < 0 && !error_is_ordinary(r))
                 (void)log_errno(LOG_WARNING, r, "Store %s: job %u on pool %016" PRIx64 " failed",
                         store->config.name, task->request.kind, pool->id);
+        if (task->request.kind == JOB_SHRINK && r >= 0)
+                pool->gifts++;
         task_answer(task, r);
         pool->running = NULL;
         pool->stuck = false;

@@ -81,7 +81,7 @@ static int create_commit(Task *task)
         r = write_record(task);
         if (r < 0)
                 return r;
-        pool->committed = true;
+        pool->committed = pool->counted = true;
         return 0;
 }
 

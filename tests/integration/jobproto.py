@@ -119,7 +119,7 @@ class Jobs:
             reply = self.ask(POOLS, store=store, pool=after)
             assert reply.error == 0 and len(reply.tail) == reply.n * POOL.size
             for *numbers, flags, size, record in POOL.iter_unpack(reply.tail):
-                found.append(Pool(*numbers, flags, record[:size]))
+                found.append(Pool(*numbers, flags & RELEASING, record[:size]))
                 after = numbers[0]
             if reply.n < POOLS_MAX:
                 return found

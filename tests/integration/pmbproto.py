@@ -103,8 +103,8 @@ class Client:
 
     def __init__(self, path, hello=True, program='test'):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        self.sock.connect(path)  # waits while the backlog is full
         self.sock.settimeout(TIMEOUT)
-        self.sock.connect(path)
         self.serial = 100
         self.asked = set()
         self.answers = {}
@@ -325,6 +325,31 @@ class Client:
     def spare_fds(self):
         return len(self.spare)
 
+    # time
+
+    def measure(self, body, n, **fields):
+        """Seconds that each of n requests takes."""
+        seconds = []
+        for _ in range(n):
+            begin = time.perf_counter()
+            self.ask(body, **fields)
+            seconds.append(time.perf_counter() - begin)
+        return seconds
+
+    def measure_pools(self, size, n):
+        """Seconds that each of n creates takes, and each destroy after it."""
+        created, destroyed = [], []
+        for _ in range(n):
+            begin = time.perf_counter()
+            pool = self.create(size).pool
+            middle = time.perf_counter()
+            self.give_up(pool)
+            between = time.perf_counter()
+            self.destroy(pool)
+            created.append(middle - begin)
+            destroyed.append(time.perf_counter() - between)
+        return created, destroyed
+
     def map(self, pool, length=0):
         """Map the pool's file, all of it or so many bytes."""
         if pool in self.maps:
@@ -463,6 +488,48 @@ class _Told:
                     while sock.recv(16384):
                         pass
 
+    def measure_connect(self, path, n):
+        """Seconds that each of n sessions takes to be served."""
+        seconds = []
+        for _ in range(n):
+            begin = time.perf_counter()
+            Client(path).close()
+            seconds.append(time.perf_counter() - begin)
+        return seconds
+
+    def storm(self, path, n, **fields):
+        """Create and destroy over n sessions at once, until killed."""
+        clients = [Client(path) for _ in range(n)]
+        for client in clients:
+            client.send('create_pool', **fields)
+        while True:
+            for sock in select.select([client.sock for client in clients], [], [])[0]:
+                client = next(c for c in clients if c.sock is sock)
+                client.take()
+                for serial in list(client.answers):
+                    p = client.answers.pop(serial)
+                    if p.WhichOneof('body') == 'grant':
+                        client.give_up(p.grant.pool)
+                        client.send('destroy_pool', pool=p.grant.pool)
+                    else:
+                        client.send('create_pool', **fields)
+
+    def storm_of_connections(self, path):
+        """Connect, say something or not, hang up, until killed."""
+        hello = packet('hello', 1, major=1)
+        while True:
+            socks = []
+            for i in range(64):
+                sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+                sock.setblocking(False)
+                with contextlib.suppress(BlockingIOError, ConnectionError):
+                    sock.connect(path)
+                    if i % 2:
+                        sock.send(hello)
+                socks.append(sock)
+            for sock in socks:
+                sock.close()
+
     def fork_holder(self):
         """Leave a child behind that holds all descriptors; its pid."""
         pid = os.fork()
@@ -565,7 +632,7 @@ class Process:
         return self.finish()
 
     def connect(self, path, *args, **kwargs):
-        return Remote(self, self.call(0, 'connect', path, *args, **kwargs))
+        return Remote(self, self.call(0, 'connect', path, *args, **kwargs), path)
 
     def reconnect(self, path, old):
         """A new session of the same process, which knows the memory of the one before."""
@@ -592,9 +659,10 @@ class Process:
 class Remote:
     """A Client in another process."""
 
-    def __init__(self, process, number):
+    def __init__(self, process, number, path):
         self.process = process
         self.number = number
+        self.path = path
 
     def __getattr__(self, name):
         def method(*args, **kwargs):
