@@ -21,6 +21,20 @@ static Arena *from_hooks(extent_hooks_t *hooks)
         return CONTAINER_OF(hooks, Arena, hooks);
 }
 
+/*
+ * Blocks of 2^n bytes at multiples of 2^n, where there is one: so when what is between them is freed, it has
+ * the places for others of them.
+ */
+static int take_tidily(Units *u, uint64_t size, uint64_t alignment, uint64_t *ret_offset, bool *ret_zero)
+{
+        uint64_t natural = size < UNIT_SIZE ? size : UNIT_SIZE;
+
+        if (size >= LARGE_SIZE_MIN && (size & (size - 1)) == 0 && natural > alignment &&
+                units_take(u, size, natural, ret_offset, ret_zero) == 0)
+                return 0;
+        return units_take(u, size, alignment, ret_offset, ret_zero);
+}
+
 static void *on_alloc(extent_hooks_t *hooks, void *new_addr, size_t size, size_t alignment, bool *zero,
         bool *commit, unsigned index)
 {
@@ -35,7 +49,7 @@ static void *on_alloc(extent_hooks_t *hooks, void *new_addr, size_t size, size_t
                 offset = (uint64_t)((uint8_t *)new_addr - a->base);
                 r = units_take_at(&a->units, offset, size, &is_zero);
         } else
-                r = units_take(&a->units, size, alignment, &offset, &is_zero);
+                r = take_tidily(&a->units, size, alignment, &offset, &is_zero);
         arena_unlock(a);
         if (r < 0)
                 return NULL;
@@ -192,9 +206,20 @@ static uint64_t offset_of(const Arena *a, const void *block)
         return (uint64_t)((const uint8_t *)block - a->base);
 }
 
+/* MALLOCX_ARENA() and MALLOCX_TCACHE() as they are meant: of a number beyond 2047, they overflow an int. */
+static int cache_flags(const Arena *a)
+{
+        return (int)((a->cache + 2) << 8);
+}
+
+static int arena_flags(const Arena *a)
+{
+        return (int)((a->index + 1) << 20);
+}
+
 static int flags_of(const Arena *a)
 {
-        return (int)MALLOCX_ARENA(a->index) | (int)MALLOCX_TCACHE(a->cache);
+        return arena_flags(a) | cache_flags(a);
 }
 
 int arena_open(Arena *a)
@@ -250,6 +275,8 @@ static void mark(Arena *a, const void *block, size_t size, unsigned class)
 {
         uint64_t offset = offset_of(a, block), page = UINT64_C(1) << MAP_PAGE_SHIFT;
 
+        assert(offset < a->reserved);
+
         pagemap_set(a->map, offset, class);
         if (size >= LARGE_SIZE_MIN)
                 pagemap_clear(a->map, offset + page, size - page);
@@ -276,7 +303,7 @@ unsigned arena_take(Arena *a, unsigned class, void **blocks, unsigned n)
 
 void arena_put(Arena *a, unsigned class, void *const *blocks, unsigned n)
 {
-        int flags = MALLOCX_TCACHE(a->cache);
+        int flags = cache_flags(a);
 
         heap_lock(a);
         for (unsigned i = 0; i < n; i++)
@@ -303,7 +330,7 @@ void *arena_take_one(Arena *a, size_t size, int flags)
         void *p;
 
         heap_lock(a);
-        p = pmbj_mallocx(size, flags | flags_of(a));
+        p = pmbj_mallocx(size ?: 1, flags | flags_of(a));
         if (p) {
                 usable = pmbj_sallocx(p, 0);
                 count(a, usable, 1);
@@ -316,7 +343,7 @@ void *arena_take_one(Arena *a, size_t size, int flags)
 
 void *arena_take_lower(Arena *a, const void *than, size_t size)
 {
-        int flags = (int)MALLOCX_ARENA(a->index) | (int)MALLOCX_TCACHE_NONE;
+        int flags = arena_flags(a) | (int)MALLOCX_TCACHE_NONE;
         void *p;
 
         heap_lock(a);

@@ -57,6 +57,20 @@ static void shut(Heap *h, size_t size, unsigned long supply)
                 cache_fit(list_entry(it, Cache, cache_link), h);
 }
 
+/* From this thread and the depot. */
+static void *take_from_idle(Heap *h, size_t size, int flags)
+{
+        Cache *c = cache_enter(h);
+
+        if (c) {
+                cache_flush(c, h);
+                cache_end(&thread_caches);
+        }
+        heap_drain(h);
+        arena_purge(h->arena);
+        return take(h, size, flags);
+}
+
 /* Returns NULL when there is nothing although nobody has anything cached. */
 static void *take_from_all(struct pmb_pool *pool, size_t size, int flags)
 {
@@ -91,21 +105,13 @@ static uint64_t extent_size(size_t size, int flags)
 void *pressure_take(struct pmb_pool *pool, size_t size, int flags)
 {
         Heap *h = &pool->heap;
-        Cache *c;
         void *p;
 
         if (size > h->reserved)
                 return pressure_refuse(pool, ENOMEM, size);
         if (heap_is_full(h, size) && !pool_grow_for(pool, extent_size(size, flags)))
                 return pressure_refuse(pool, ENOMEM, size);
-        c = cache_enter(h);
-        if (c) {
-                cache_flush(c, h);
-                cache_end(&thread_caches);
-        }
-        heap_drain(h);
-        arena_purge(h->arena);
-        p = take(h, size, flags);
+        p = size <= SMALL_SIZE_MAX ? take_from_idle(h, size, flags) : NULL;
         for (unsigned n = 0; !p; n++) {
                 p = take_from_all(pool, size, flags);
                 if (!p && (n == GROWTHS_MAX || !pool_grow_for(pool, extent_size(size, flags))))

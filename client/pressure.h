@@ -4,7 +4,7 @@
 /*
  * What happens when the arena has nothing left, in this order, until the request can be met: this thread's
  * cache and the depot go back to the arena, which then merges what is free; so do the caches of all other
- * threads; the pool grows, if it was opened so. If that was not enough the request is refused, with its
+ * threads (for blocks of whole pages at once, since every small block in the way costs a page); the pool grows, if it was opened so. If that was not enough the request is refused, with its
  * numbers, and fails at once from then on until something is freed (heap.h).
  */
 

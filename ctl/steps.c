@@ -22,6 +22,7 @@ static const char *kind_to_string(Pmbroker__V1__StepKind kind)
                 [PMBROKER__V1__STEP_KIND__STEP_FILE_SYSTEM] = "file-system",
                 [PMBROKER__V1__STEP_KIND__STEP_MOUNT] = "mount",
                 [PMBROKER__V1__STEP_KIND__STEP_TEST] = "self-test",
+                [PMBROKER__V1__STEP_KIND__STEP_MEMORY] = "memory",
         };
 
         return (unsigned)kind < ELEMENTSOF(names) ? names[kind] : "unknown";

@@ -25,6 +25,7 @@ enum {
         COLUMN_DAX,
         COLUMN_QUOTA,
         COLUMN_SEAL,
+        COLUMN_NODE,
         COLUMN_CREATED,
         COLUMN_RELEASED,
         COLUMN_REASON,
@@ -42,11 +43,13 @@ const TableColumn store_columns[] = {
         [COLUMN_ENFORCED] = {"ENFORCED", 0, TABLE_TEXT, 0, "what holds the limits: kernel or audit"},
         [COLUMN_KEEPS] = {"KEEPS", 0, TABLE_BOOL, 0, "whether pools outlive a restart of the provisioner"},
         [COLUMN_DAX] = {"DAX", 0, TABLE_BOOL, TABLE_OPTIONAL,
-                "fsdax: whether the device's memory itself is mapped"},
+                "fsdax, kmem: whether the device's memory itself is mapped"},
         [COLUMN_QUOTA] = {"QUOTA", 0, TABLE_BOOL, TABLE_OPTIONAL,
-                "fsdax: whether the kernel refuses what is over a limit"},
+                "fsdax, kmem: whether the kernel refuses what is over a limit"},
         [COLUMN_SEAL] = {"SEAL", 0, TABLE_BOOL, TABLE_OPTIONAL,
                 "fsdax: whether a client can only map its file"},
+        [COLUMN_NODE] = {"NODE", 0, TABLE_NUMBER, TABLE_RIGHT | TABLE_OPTIONAL,
+                "kmem: the NUMA node that its memory is of"},
         [COLUMN_CREATED] = {"CREATED", 0, TABLE_NUMBER, TABLE_RIGHT | TABLE_OPTIONAL,
                 "pools made since the broker started"},
         [COLUMN_RELEASED] = {"RELEASED", 0, TABLE_NUMBER, TABLE_RIGHT | TABLE_OPTIONAL,
@@ -101,6 +104,8 @@ static int add_store(Table *t, const Pmbroker__V1__StoreRow *row)
         set_tested(t, COLUMN_DAX, row->dax);
         set_tested(t, COLUMN_QUOTA, row->quota);
         set_tested(t, COLUMN_SEAL, row->seal);
+        if (row->kind == PMBROKER__V1__STORE_KIND__KIND_KMEM && row->available && row->node >= 0)
+                table_set_number(t, COLUMN_NODE, (uint64_t)row->node);
         table_set_number(t, COLUMN_CREATED, row->created);
         table_set_number(t, COLUMN_RELEASED, row->released);
         table_set_text(t, COLUMN_REASON, row->reason);

@@ -399,6 +399,7 @@ static void on_stores(const JobReply *reply, const void *tail, int *fd, void *us
                         .audited = store.flags & JOB_STORE_AUDITED,
                         .capacity = store.capacity,
                         .page_size = store.page_size,
+                        .node = store.node,
                         .dax = tested(store.flags, JOB_STORE_DAX),
                         .quota = tested(store.flags, JOB_STORE_QUOTA),
                         .seal = tested(store.flags, JOB_STORE_SEAL),

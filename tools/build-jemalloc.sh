@@ -232,6 +232,12 @@ sed -i -e 's/if ((ret = jemalloc_secure_getenv(envname)) != NULL)/ret = NULL; (v
 [ "$(grep -c -e '(void)envname' -e '(void)linkname' src/jemalloc.c)" -eq 3 ] ||
     fail "src/jemalloc.c is not as expected"
 
+# A thread whose thread-specific data are gone already, but not its last destructors, would get memory of arena 0,
+# whatever arena it asked for.
+sed -i -e 's/\*tsd_reentrancy_levelp_get(tsd) = 1;/*tsd_reentrancy_levelp_get(tsd) = tsd_state_get(tsd) != tsd_state_reincarnated;/' \
+    src/tsd.c
+grep -q 'tsd_state_get(tsd) != tsd_state_reincarnated;' src/tsd.c || fail "src/tsd.c is not as expected"
+
 # One binary serves kernels with larger pages than the builder's.
 case $($cc -dumpmachine) in
 aarch64-* | powerpc64*-* | loongarch64-*) page=--with-lg-page=16 ;;

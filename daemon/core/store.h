@@ -39,6 +39,7 @@ typedef struct StoreInfo {
         bool audited;
         uint64_t capacity; /* bytes */
         uint32_t page_size;
+        int node;        /* NUMA, that all its memory is of; -1: any */
         StoreTested dax; /* what the provisioner has tried out */
         StoreTested quota;
         StoreTested seal;

@@ -17,6 +17,7 @@ _Static_assert(PMBROKER__V1__STORE_KIND__KIND_TMPFS == (int)STORE_TMPFS, "kinds"
 _Static_assert(PMBROKER__V1__STORE_KIND__KIND_DIR == (int)STORE_DIR, "kinds");
 _Static_assert(PMBROKER__V1__STORE_KIND__KIND_FSDAX == (int)STORE_FSDAX, "kinds");
 _Static_assert(PMBROKER__V1__STORE_KIND__KIND_KMEM == (int)STORE_KMEM, "kinds");
+_Static_assert(PMBROKER__V1__STORE_KIND__KIND_KMEM == (int)STORE_KMEM, "kinds");
 
 _Static_assert(PMBROKER__V1__TESTED__HOLDS == (int)STORE_HOLDS, "tested");
 _Static_assert(PMBROKER__V1__TESTED__DOES_NOT_HOLD == (int)STORE_DOES_NOT_HOLD, "tested");
@@ -48,6 +49,7 @@ void service_list_stores(Call *call, const Pmbroker__V1__ClientPacket *packet)
                 row->dax = (Pmbroker__V1__Tested)store->info.dax;
                 row->quota = (Pmbroker__V1__Tested)store->info.quota;
                 row->seal = (Pmbroker__V1__Tested)store->info.seal;
+                row->node = store->info.node;
                 row->reason = (char *)(uintptr_t)store->info.reason;
                 row->drained = store->drained;
                 row->created = store->created;

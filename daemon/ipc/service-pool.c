@@ -65,6 +65,30 @@ static void fail(Call *call, uint64_t pool, const char *what, int error)
         call_fail(call, error);
 }
 
+/* Whether the provisioner has found that the store has not `bytes` more: others may have some of its memory, too. */
+static bool is_full(const JobReply *reply, const Store *store, uint64_t bytes, Refusal *ret)
+{
+        if (reply->error != -ENOSPC || reply->used == 0)
+                return false;
+        *ret = (Refusal){
+                .code = RESULT_STORE_FULL,
+                .asked = bytes,
+                .limit = store->info.capacity,
+                .used = reply->used,
+        };
+        memcpy(ret->subject, store->info.name, sizeof(ret->subject));
+        return true;
+}
+
+static void fail_or_refuse(
+        Call *call, uint64_t pool, const char *what, int error, bool full, const Refusal *refusal)
+{
+        if (full)
+                refuse(call, refusal);
+        else
+                fail(call, pool, what, error);
+}
+
 /* The pool, if the caller may touch it: its owner, or an administrator where `admin_too`. Otherwise the call is refused:
  * what a user may see, the user's other processes may not touch; others do not even learn that it exists. */
 static Pool *find_pool(Call *call, uint64_t id, bool admin_too)
@@ -129,6 +153,7 @@ static void on_created(const JobReply *reply, const void *tail, int *fd, void *u
         _cleanup_free_ PoolJob *job = userdata;
         Server *server = job->call->server;
         Pool *pool = broker_find_pool(server->broker, job->pool);
+        Refusal refusal = {0};
         int r = reply->error;
 
         (void)tail;
@@ -136,8 +161,9 @@ static void on_created(const JobReply *reply, const void *tail, int *fd, void *u
         if (r == 0 && (*fd < 0 || reply->length < pool->size))
                 r = -EBADMSG;
         if (r < 0) {
+                bool full = is_full(reply, pool->store, pool->size, &refusal);
                 pool_abort_create(server, pool);
-                fail(job->call, job->pool, "create", r);
+                fail_or_refuse(job->call, job->pool, "create", r, full, &refusal);
                 return;
         }
         broker_commit_create(server->broker, pool, reply->length);
@@ -272,6 +298,7 @@ static void on_grown(const JobReply *reply, const void *tail, int *fd, void *use
         _cleanup_free_ PoolJob *job = userdata;
         Server *server = job->call->server;
         Pool *pool = broker_find_pool(server->broker, job->pool);
+        Refusal refusal = {0};
         int r = reply->error;
 
         (void)tail;
@@ -280,8 +307,9 @@ static void on_grown(const JobReply *reply, const void *tail, int *fd, void *use
         if (r == 0 && reply->length < pool->pending)
                 r = -EBADMSG;
         if (r < 0) {
+                bool full = is_full(reply, pool->store, pool->pending - pool->size, &refusal);
                 broker_abort_grow(server->broker, pool);
-                fail(job->call, job->pool, "grow", r);
+                fail_or_refuse(job->call, job->pool, "grow", r, full, &refusal);
         } else {
                 uint64_t before = pool->size;
 

@@ -17,6 +17,7 @@
 
 _Static_assert(PMBROKER__V1__STEP_KIND__STEP_REGION == (int)JOB_STEP_REGION, "kinds of steps");
 _Static_assert(PMBROKER__V1__STEP_KIND__STEP_TEST == (int)JOB_STEP_TEST, "kinds of steps");
+_Static_assert(PMBROKER__V1__STEP_KIND__STEP_MEMORY == (int)JOB_STEP_MEMORY, "kinds of steps");
 _Static_assert(PMBROKER__V1__STEP_STATE__EXISTS == (int)JOB_STEP_EXISTS, "states of steps");
 _Static_assert(PMBROKER__V1__STEP_STATE__BROKEN == (int)JOB_STEP_FAILED, "states of steps");
 
@@ -192,11 +193,11 @@ static Store *find_store(Call *call, const char *name)
                 call_refuse(call, &(Refusal){.code = RESULT_STORE_UNKNOWN});
                 return NULL;
         }
-        if (store->info.kind != STORE_FSDAX) {
+        if (store->info.kind != STORE_FSDAX && store->info.kind != STORE_KMEM) {
                 const JobStep step = {
                         .kind = JOB_STEP_REGION,
                         .state = JOB_STEP_REFUSED,
-                        .text = "only a store of Type=fsdax is provisioned",
+                        .text = "only a store of Type=fsdax or kmem is provisioned",
                 };
                 Errand errand = {.call = call};
 

@@ -134,7 +134,7 @@ static int job_prepare(Dispatch *d, StoreEntry *store, JobConnection *connection
                 return -EPERM;
         if (!store)
                 return preparer_start(preparer, NULL, PREPARE_REGIONS, connection, request);
-        if (store->config.kind != JOB_STORE_FSDAX)
+        if (!store->backend->provisioned)
                 return -EOPNOTSUPP;
         switch (request->kind) {
         case JOB_PLAN:
@@ -211,9 +211,8 @@ static int dispatch(Dispatch *d, JobConnection *connection, const JobRequest *re
         if (!pool || pool->erasing) {
                 if (request->kind != JOB_RELEASE)
                         return -ENOENT;
-                /* It may be there, once the store is mounted again. */
-                if (!pool && store->config.kind == JOB_STORE_FSDAX && !store->available &&
-                        !store->deprovisioned)
+                /* It may be there, once the store is served again. */
+                if (!pool && store->backend->provisioned && !store->available && !store->deprovisioned)
                         return -EAGAIN;
                 answer(connection, request, 0, NULL, 0, 0);
                 return 0;

@@ -301,7 +301,7 @@ def test_show_another_pool(ctl, fake):
 
 # ------------------------------------------------------------------------------------------- stores, tenants, status
 
-def test_stores(ctl):
+def test_stores(ctl, fake):
     assert ctl('stores') == '''\
 NAME  KIND  STATE       CAPACITY CHARGED FREE POOLS PAGE ENFORCED KEEPS REASON
 pmem0 fsdax available         8G    1.5G 6.5G     2   2M kernel   yes   -
@@ -316,7 +316,9 @@ pmem0 6979321856
     assert json.loads(ctl('stores', 'cxl', '-J')) == {'stores': [
         {'name': 'cxl', 'kind': 'kmem', 'state': 'unavailable', 'capacity': 0, 'charged': 0, 'free': 0, 'pools': 0,
          'page': None, 'enforced': 'kernel', 'keeps': False, 'dax': None, 'quota': None, 'seal': None,
-         'created': 0, 'released': 0, 'reason': 'preparing'}]}
+         'node': None, 'created': 0, 'released': 0, 'reason': 'preparing'}]}
+    fake.stores[1].MergeFrom(pb.StoreRow(available=True, node=2, dax=pb.HOLDS, quota=pb.HOLDS, seal=pb.DOES_NOT_HOLD))
+    assert ctl('stores', 'cxl', '-o', 'NAME,DAX,QUOTA,SEAL,NODE', '--noheadings') == 'cxl  yes yes   no      2\n'
     ctl('stores', 'dev', 'nix', status=REFUSED, err=said('store nix: there is no such store'))
 
 
