@@ -186,7 +186,6 @@ void check_kernel(Check *c)
 {
         check_version(c);
         check_modules(c);
-        check_kmem(c);
         check_huge_pages(c);
         check_swap(c);
 }
