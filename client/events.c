@@ -26,7 +26,7 @@ static struct pmb_pool *find_pool(struct pmb_client *client, uint64_t id)
         return NULL;
 }
 
-static void add_todo(struct pmb_client *client, struct pmb_pool *pool, unsigned todo)
+void client_add_todo(struct pmb_client *client, struct pmb_pool *pool, unsigned todo)
 {
         pool->todo |= todo;
         connection_kick(&client->connection);
@@ -35,7 +35,7 @@ static void add_todo(struct pmb_client *client, struct pmb_pool *pool, unsigned 
 static void revoke_pool(struct pmb_client *client, struct pmb_pool *pool)
 {
         heap_refuse(&pool->heap, ESTALE);
-        add_todo(client, pool, POOL_REVOKED);
+        client_add_todo(client, pool, POOL_REVOKED);
 }
 
 static void on_event(void *userdata, const ServerPacket *p)
@@ -53,14 +53,15 @@ static void on_event(void *userdata, const ServerPacket *p)
                 pool = find_pool(client, p->resized->pool);
                 if (pool) {
                         pool_told_size(pool, p->resized->size, p->resized->length);
-                        add_todo(client, pool, POOL_RESIZED);
+                        atomic_store(&pool->grow_not_before, 0);
+                        client_add_todo(client, pool, POOL_RESIZED);
                 }
                 break;
         case PMBROKER__V1__SERVER_PACKET__BODY_RECLAIM:
                 pool = find_pool(client, p->reclaim->pool);
                 if (pool) {
                         pool->reclaim_target = p->reclaim->target;
-                        add_todo(client, pool, POOL_RECLAIM);
+                        client_add_todo(client, pool, POOL_RECLAIM);
                 }
                 break;
         case PMBROKER__V1__SERVER_PACKET__BODY_REVOKED:
@@ -68,8 +69,11 @@ static void on_event(void *userdata, const ServerPacket *p)
                 if (pool)
                         revoke_pool(client, pool);
                 break;
+        case PMBROKER__V1__SERVER_PACKET__BODY_CLOSING:
+                client->closing = true;
+                connection_kick(&client->connection);
+                break;
         default:
-                /* Closing: the end of the connection follows, and says all. */
                 break;
         }
 }
@@ -95,10 +99,11 @@ static void on_resumed(void *userdata, const ResumedPool *pools, size_t n)
                         if (!pool_is_dead(pool))
                                 revoke_pool(client, pool);
                 } else if (pool_has_unsettled(pool)) {
-                        add_todo(client, pool, POOL_SETTLE);
+                        client_add_todo(client, pool, POOL_SETTLE);
                 } else if (resumed->size != pool->size) {
                         pool_told_size(pool, resumed->size, resumed->length);
-                        add_todo(client, pool, POOL_RESIZED);
+                        if (resumed->size != pool->growing_to)
+                                client_add_todo(client, pool, POOL_RESIZED);
                 }
         }
         for (unsigned i = 0; i < client->n_orphans; i++)
@@ -129,9 +134,10 @@ void client_add_orphan(struct pmb_client *client, uint64_t pool)
 /* ---------------------------------------------------------------------------------------------- dispatch */
 
 /* Without the lock. */
-static void tell(struct pmb_client *client, enum pmb_event_type type, struct pmb_pool *pool)
+static void tell(struct pmb_client *client, enum pmb_event_type type, struct pmb_pool *pool, uint64_t target)
 {
-        struct pmb_event event = {.type = type, .pool = pool, .size = pool ? pool->size : 0};
+        struct pmb_event event = {
+                .type = type, .pool = pool, .size = pool ? pool->size : 0, .target = target};
         void (*handler)(const struct pmb_event *event, void *userdata);
         void *userdata;
 
@@ -156,17 +162,19 @@ static int handle_pool(struct pmb_client *client, struct pmb_pool *pool, unsigne
         if (todo & POOL_SETTLE)
                 pool_settle(pool);
         if (todo & POOL_RESIZED) {
-                tell(client, PMB_EVENT_RESIZED, pool);
+                tell(client, PMB_EVENT_RESIZED, pool, 0);
                 n++;
         }
         if (todo & POOL_RECLAIM) {
                 if (!pool->raw)
                         (void)pool_give_back_to(pool, target);
-                tell(client, PMB_EVENT_RECLAIM, pool);
+                tell(client, PMB_EVENT_RECLAIM, pool, target);
                 n++;
         }
+        if (todo & POOL_IDLE)
+                pool_give_back_idle(pool);
         if (todo & POOL_REVOKED) {
-                tell(client, PMB_EVENT_REVOKED, pool);
+                tell(client, PMB_EVENT_REVOKED, pool, 0);
                 n++;
         }
         return n;
@@ -204,10 +212,12 @@ static int do_one(struct pmb_client *client)
         unsigned todo = 0;
         int n;
 
-        if (client->reconnected) {
-                client->reconnected = false;
+        if (client->closing || client->reconnected) {
+                enum pmb_event_type type = client->closing ? PMB_EVENT_CLOSING : PMB_EVENT_RECONNECTED;
+
+                *(type == PMB_EVENT_CLOSING ? &client->closing : &client->reconnected) = false;
                 connection_unlock(c);
-                tell(client, PMB_EVENT_RECONNECTED, NULL);
+                tell(client, type, NULL, 0);
                 connection_lock(c);
                 return 1;
         }

@@ -140,6 +140,21 @@ bool heap_tick(Heap *h)
 
 /* --------------------------------------------------------------------------------------------------- fork */
 
+void heap_stop_for_fork(Heap *h)
+{
+        steal_stop(h);
+        if (!h->arena->open)
+                return;
+        list_for_each (it, &h->caches)
+                cache_flush(list_entry(it, Cache, cache_link), h);
+        heap_drain(h);
+}
+
+void heap_resume_after_fork(Heap *h)
+{
+        steal_resume(h);
+}
+
 void heap_before_fork(Heap *h)
 {
         arena_before_fork(h->arena);
@@ -150,9 +165,10 @@ void heap_after_fork(Heap *h)
         arena_after_fork(h->arena);
 }
 
-void heap_forked(Heap *h)
+void heap_forked(Heap *h, bool lives_on)
 {
-        heap_refuse(h, ESTALE);
+        if (!lives_on)
+                heap_refuse(h, ESTALE);
         arena_forked(h->arena);
         if (h->depot)
                 depot_forked(h->depot);

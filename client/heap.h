@@ -106,7 +106,13 @@ void heap_decay(Heap *h);
 /* Called by slow paths, not busy: looks at a clock now and then. True when something was given up. */
 bool heap_tick(Heap *h);
 
-/* Around fork(). In the child the heap is dead. */
+/*
+ * Around fork(). One that shall live on in the child is emptied first, so that no thread that will not be
+ * there has anything of it, and filled again last. That is done to all of those before the first heap is
+ * locked: a busy thread may be busy with another.
+ */
+void heap_stop_for_fork(Heap *h);
 void heap_before_fork(Heap *h);
 void heap_after_fork(Heap *h);
-void heap_forked(Heap *h);
+void heap_resume_after_fork(Heap *h);
+void heap_forked(Heap *h, bool lives_on);

@@ -28,9 +28,14 @@
  * Memory that runs out is always NULL with errno ENOMEM, never a signal; pmb_pool_explain() says why. The
  * only thing that makes pool memory raise SIGBUS is a revocation by an administrator.
  *
+ * Structures that the program fills in are to be zero where it says nothing, and event types that it does not
+ * know are to be ignored: a later version may have more of both.
+ *
  * fork: the memory belongs to the process that created the pool. In a child the pool is dead: allocation
- * returns NULL with errno ESTALE, pmb_free() does nothing, closing is safe, touching a block raises SIGSEGV.
- * The client is dead there, too: a child that wants a pool connects for itself.
+ * returns NULL with errno ESTALE, pmb_free() does nothing, closing is safe, touching a block raises SIGSEGV;
+ * unless it was created to live on there (PMB_POOL_COPY_ON_FORK, PMB_POOL_SHARE_ON_FORK). The client is dead
+ * in any case: a child that wants a pool of its own connects for itself. vfork() and posix_spawn() change
+ * nothing. A child that is made by clone() behind libc's back must not touch a pool.
  */
 
 #include <stddef.h>
@@ -42,6 +47,10 @@ extern "C" {
 
 #if defined(__GNUC__)
 #pragma GCC visibility push(default)
+#ifdef __cplusplus /* functions and structures of the same name */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
 #define PMB_MALLOC_LIKE(...) __attribute__((__malloc__, __warn_unused_result__, __alloc_size__(__VA_ARGS__)))
 #define PMB_WARN_UNUSED      __attribute__((__warn_unused_result__))
 #else
@@ -119,15 +128,20 @@ int pmb_client_dispatch(struct pmb_client *client);
 
 /* How a pool shall be. Zero fields mean the default. */
 struct pmb_pool_options {
-        uint64_t size; /* bytes at first, rounded up to PMB_UNIT; required */
+        /*
+         * Bytes at first, rounded up to PMB_UNIT. 0: the pool grows by itself, as with PMB_POOL_AUTO_GROW,
+         * and begins with 8 MiB.
+         */
+        uint64_t size;
         /*
          * Bytes that it may ever grow to: address space is reserved for it, no memory, and less of it where
-         * there is less. Default: 8 times size and at least 1 GiB.
+         * there is less. Default: 8 times size and at least 1 GiB; of a pool that grows by itself what the
+         * tenant's quota permits for one pool in that store.
          */
         uint64_t max_size;
         const char *store; /* name of a store; default: any that is permitted, the emptiest first */
         const char *name;  /* a label for lists: [a-z0-9._-]{1,32} */
-        uint64_t flags;    /* PMB_POOL_RAW or 0 */
+        uint64_t flags;    /* PMB_POOL_* */
 };
 
 enum {
@@ -136,6 +150,30 @@ enum {
          * with EINVAL. The backed units are 0 .. size / PMB_UNIT - 1 until pmb_pool_give_back() is used.
          */
         PMB_POOL_RAW = 1u << 0,
+        /*
+         * An allocation for which there is no room makes the pool grow, up to its max_size: by what it needs
+         * or by a quarter of the size, at least 8 MiB and at most 256 MiB, whichever is more; if that is
+         * refused, by what there is, if that is enough. It waits for the daemon for that, for a second at
+         * most; other threads that run out meanwhile wait with it. After a refusal nobody asks again for
+         * 0.1 s, then for twice as long, and so on up to 10 s. What has been free for ten seconds goes back
+         * to the daemon, but for two such steps; that is looked at while the program allocates and frees.
+         * Not with PMB_POOL_RAW.
+         */
+        PMB_POOL_AUTO_GROW = 1u << 1,
+        /*
+         * The pool lives on in children, in a copy of their own: ordinary memory, of the size that the pool
+         * had, which is not charged to anybody and cannot change its size (-ESTALE). fork() takes as long as
+         * copying takes what is in use. What other threads write into their blocks meanwhile may be seen in
+         * the copy or not. When there is no memory for the copy, or no descriptor for fork() to wait with,
+         * the pool is dead in the child.
+         */
+        PMB_POOL_COPY_ON_FORK = 1u << 2,
+        /*
+         * With PMB_POOL_RAW: parent and children have the same memory. It is still the parent's: when that
+         * ends or closes the pool, touching the memory raises SIGBUS in the children, and what the parent
+         * gives back or lets grow the children do not hear of.
+         */
+        PMB_POOL_SHARE_ON_FORK = 1u << 3,
 };
 
 /**
@@ -376,22 +414,29 @@ void pmb_set_misuse_handler(
 /* ------------------------------------------------------------------------------------------------ events */
 
 enum pmb_event_type {
-        PMB_EVENT_RESIZED = 1,     /* an administrator changed the size; info tells the new one */
-        PMB_EVENT_RECLAIM = 2,     /* units were asked for; the library has given back what was free */
+        PMB_EVENT_RESIZED = 1, /* an administrator changed the size, the limit of the pool */
+        /*
+         * The daemon wants units back. The library has given back those that hold nothing; if size is still
+         * more than target, freeing and pmb_pool_trim() help, and for a raw pool pmb_pool_give_back().
+         */
+        PMB_EVENT_RECLAIM = 2,
         PMB_EVENT_REVOKED = 3,     /* the memory is gone; allocation fails with ESTALE */
         PMB_EVENT_RECONNECTED = 4, /* the daemon was restarted and has resumed the pools */
+        PMB_EVENT_CLOSING = 5,     /* the daemon is going away; the library connects again */
 };
 
 struct pmb_event {
         enum pmb_event_type type;
-        struct pmb_pool *pool; /* NULL for RECONNECTED */
+        struct pmb_pool *pool; /* NULL for RECONNECTED and CLOSING */
         uint64_t size;         /* of the pool, after the event */
+        uint64_t target;       /* RECLAIM: the size that the daemon wants it to have; otherwise 0 */
 };
 
 /**
  * pmb_client_set_handler - be told what happened
- * @handler: NULL for none; called by the library's thread, or within pmb_client_dispatch(). It may allocate
- *           and free, but must not close a pool or wait for the daemon.
+ * @handler: NULL for none; called by the library's thread, or within pmb_client_dispatch(). It may allocate,
+ *           free and give back memory, and create pools; it must not close one. As long as it runs no other
+ *           event is told.
  *
  * When this returns the handler before it does not run any more, unless it was that which called.
  */
@@ -399,6 +444,9 @@ void pmb_client_set_handler(struct pmb_client *client,
         void (*handler)(const struct pmb_event *event, void *userdata), void *userdata);
 
 #if defined(__GNUC__)
+#ifdef __cplusplus
+#pragma GCC diagnostic pop
+#endif
 #pragma GCC visibility pop
 #endif
 

@@ -12,6 +12,27 @@
 #include "client/client.h"
 #include "client/registry.h"
 
+int pool_reserve(struct pmb_pool *pool, uint64_t size, uint64_t max_size)
+{
+        int r;
+
+        r = mapping_reserve(&pool->mapping, max_size, size);
+        if (r < 0)
+                return r;
+        r = arena_init(&pool->arena, pool->mapping.base, pool->mapping.reserved, pool->raw);
+        if (r == 0) {
+                r = heap_init(&pool->heap, &pool->arena);
+                if (r < 0)
+                        arena_deinit(&pool->arena);
+        }
+        if (r < 0) {
+                mapping_deinit(&pool->mapping);
+                return r;
+        }
+        pool->max_size = pool->mapping.reserved;
+        return 0;
+}
+
 int pool_new(struct pmb_client *client, uint64_t size, uint64_t max_size, bool raw, struct pmb_pool **ret)
 {
         struct pmb_pool *pool;
@@ -21,25 +42,16 @@ int pool_new(struct pmb_client *client, uint64_t size, uint64_t max_size, bool r
         if (!pool)
                 return -ENOMEM;
         memset(pool, 0, sizeof(*pool));
-        r = mapping_reserve(&pool->mapping, max_size, size);
-        if (r < 0) {
-                free(pool);
-                return r;
-        }
-        r = arena_init(&pool->arena, pool->mapping.base, pool->mapping.reserved, raw);
-        if (r == 0) {
-                r = heap_init(&pool->heap, &pool->arena);
-                if (r < 0)
-                        arena_deinit(&pool->arena);
-        }
-        if (r < 0) {
-                mapping_deinit(&pool->mapping);
-                free(pool);
-                return r;
+        pool->mapping.fd = -EBADF;
+        pool->raw = raw;
+        if (size > 0) {
+                r = pool_reserve(pool, size, max_size);
+                if (r < 0) {
+                        free(pool);
+                        return r;
+                }
         }
         pool->client = pmb_client_ref(client);
-        pool->raw = raw;
-        pool->max_size = pool->mapping.reserved;
         list_init(&pool->pool_link);
         (void)pthread_mutex_init(&pool->change_lock, NULL);
         (void)pthread_mutex_init(&pool->refusal_lock, NULL);
@@ -76,8 +88,10 @@ struct pmb_pool *pool_free(struct pmb_pool *pool)
         if (!pool)
                 return NULL;
         registry_remove(pool);
-        heap_deinit(&pool->heap);
-        arena_deinit(&pool->arena);
+        if (pool->mapping.base) {
+                heap_deinit(&pool->heap);
+                arena_deinit(&pool->arena);
+        }
         mapping_deinit(&pool->mapping);
         pool->client = pmb_client_unref(pool->client);
         return pool_bury(pool);
@@ -91,6 +105,7 @@ int pool_attach(struct pmb_pool *pool, int fd, uint64_t size, uint64_t length)
                 safe_close(fd);
                 return -EPROTO;
         }
+        pool->mapping.shared = pool->on_fork == ON_FORK_SHARE;
         r = mapping_attach(&pool->mapping, fd, length);
         if (r < 0)
                 return r;
@@ -127,7 +142,7 @@ void pool_note_refusal(struct pmb_pool *pool, const Refusal *refusal)
                 return;
         (void)pthread_mutex_lock(&pool->refusal_lock);
         pool->refusal = *refusal;
-        pool->full = (HeapFull){};
+        pool->full.asked = 0;
         (void)pthread_mutex_unlock(&pool->refusal_lock);
 }
 
@@ -209,10 +224,33 @@ struct pmb_pool *pmb_pool_of(const void *ptr)
         return registry_find(ptr);
 }
 
-void pool_forked(struct pmb_pool *pool)
+/* Into memory of this process's own; the pool cannot change its size any more. */
+static int take_copy(struct pmb_pool *pool)
 {
-        heap_forked(&pool->heap);
-        mapping_forked(&pool->mapping);
+        uint64_t start = UINT64_MAX, end;
+        int r;
+
+        r = mapping_replace(&pool->mapping);
+        if (r < 0)
+                return r;
+        while (r == 0 && units_used_before(&pool->arena.units, start, &start, &end))
+                r = mapping_copy(&pool->mapping, start, end);
+        if (r < 0)
+                mapping_drop(&pool->mapping);
+        return r;
+}
+
+void pool_forked(struct pmb_pool *pool, bool may_copy)
+{
+        bool lives_on = pool->on_fork == ON_FORK_INHERIT || pool->on_fork == ON_FORK_SHARE;
+
+        if (pool->on_fork == ON_FORK_COPY) {
+                lives_on = may_copy && !pool_is_dead(pool) && take_copy(pool) == 0;
+                pool->on_fork = lives_on ? ON_FORK_INHERIT : ON_FORK_DIE;
+        }
+        pool->grows = false;
+        heap_forked(&pool->heap, lives_on);
+        mapping_forked(&pool->mapping, lives_on);
         pool->pins = 0;
         (void)pthread_mutex_init(&pool->change_lock, NULL);
         (void)pthread_mutex_init(&pool->refusal_lock, NULL);

@@ -39,7 +39,16 @@ enum {
         POOL_RECLAIM = 1u << 1,
         POOL_REVOKED = 1u << 2,
         POOL_SETTLE = 1u << 3,
+        POOL_IDLE = 1u << 4,
 };
+
+/* What becomes of a pool in a child. */
+typedef enum OnFork {
+        ON_FORK_DIE,
+        ON_FORK_COPY,    /* lives on in a copy ... */
+        ON_FORK_INHERIT, /* ... which is ordinary memory, and lives on by itself in further children */
+        ON_FORK_SHARE,   /* raw: the same memory */
+} OnFork;
 
 struct pmb_pool {
         Heap heap; /* first: its first line is what fast paths look at */
@@ -48,6 +57,7 @@ struct pmb_pool {
         struct pmb_client *client;
 
         bool raw;
+        OnFork on_fork; /* set before pool_attach() */
         atomic_bool closing;
 
         uint64_t id;
@@ -65,6 +75,13 @@ struct pmb_pool {
         uint64_t reclaim_target;
         _Atomic uint64_t size; /* as the daemon last said */
         _Atomic uint64_t length;
+        uint64_t growing_to; /* a request of our own is under way: reaching that is no news; 0: none */
+        uint32_t gifts;      /* as the daemon last counted; 0: it does not. Under change_lock */
+
+        bool grows;                           /* by itself: see grow.h */
+        uint64_t grow_pause_usec;             /* change_lock */
+        uint64_t idle_bytes;                  /* change_lock: what was free at the last look */
+        atomic_uint_fast64_t grow_not_before; /* usec: after a refusal */
 
         pthread_mutex_t change_lock;
         struct {
@@ -78,11 +95,12 @@ struct pmb_pool {
 };
 
 /*
- * Make a pool without memory: reserve `max_size` bytes of addresses, or less, but not less than `size`.
- * `client` may be NULL, then the pool is never known to a daemon; otherwise it takes a reference. Returns 0
- * or a negative errno.
+ * Make a pool without memory: reserve `max_size` bytes of addresses, or less, but not less than `size`. If
+ * that is 0, pool_reserve() does it later. `client` may be NULL, then the pool is never known to a daemon;
+ * otherwise it takes a reference. Returns 0 or a negative errno.
  */
 int pool_new(struct pmb_client *client, uint64_t size, uint64_t max_size, bool raw, struct pmb_pool **ret);
+int pool_reserve(struct pmb_pool *pool, uint64_t size, uint64_t max_size);
 
 /* Release it here; says nothing to the daemon. Returns NULL. */
 struct pmb_pool *pool_free(struct pmb_pool *pool);
@@ -110,9 +128,6 @@ static inline bool pool_is_dead(struct pmb_pool *pool)
 /* The number of backed units has changed, under no lock of the arena. */
 void pool_units_changed(struct pmb_pool *pool);
 
-/* The heap has found nothing for so many bytes: grow, if the pool was opened so. True if it has grown. */
-bool pool_grow_for(struct pmb_pool *pool, uint64_t bytes);
-
 /* The heap has given up what nobody needed for a while. */
 void pool_idle(struct pmb_pool *pool);
 
@@ -132,6 +147,9 @@ static inline void pool_unlock_change(pthread_mutex_t **m)
         _cleanup_(pool_unlock_change) pthread_mutex_t *change_lock_held_ = &(pool)->change_lock; \
         (void)pthread_mutex_lock(change_lock_held_)
 
+/* Give back what was free at the last look and still is, if it is much. */
+void pool_give_back_idle(struct pmb_pool *pool);
+
 /* Tell the daemon that a pool is not wanted; one that is gone already is a success. */
 int pool_destroy_id(struct pmb_client *client, uint64_t id, unsigned call_flags);
 
@@ -139,5 +157,5 @@ int pool_destroy_id(struct pmb_client *client, uint64_t id, unsigned call_flags)
 bool pool_has_unsettled(struct pmb_pool *pool);
 void pool_settle(struct pmb_pool *pool);
 
-/* In a child. */
-void pool_forked(struct pmb_pool *pool);
+/* In a child. Where `may_copy` is not set, what would be copied dies. */
+void pool_forked(struct pmb_pool *pool, bool may_copy);

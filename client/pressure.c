@@ -9,8 +9,12 @@
 
 #include "base/parse.h"
 #include "client/cache.h"
+#include "client/grow.h"
 #include "client/pool.h"
 #include "client/steal.h"
+
+/* So often others may take what a pool has grown by for this thread. */
+#define GROWTHS_MAX 3
 
 static void *take(Heap *h, size_t size, int flags)
 {
@@ -90,6 +94,14 @@ static void *take_from_all(struct pmb_pool *pool, size_t size, int flags)
         return p;
 }
 
+/* The free bytes in one piece in which there is certainly room for such a block. */
+static uint64_t extent_size(size_t size, int flags)
+{
+        const size_t page = (size_t)1 << MAP_PAGE_SHIFT, alignment = (size_t)1 << (flags & 63);
+
+        return pmbj_nallocx(size ?: 1, flags) + (alignment > page ? alignment - page : 0);
+}
+
 void *pressure_take(struct pmb_pool *pool, size_t size, int flags)
 {
         Heap *h = &pool->heap;
@@ -97,12 +109,12 @@ void *pressure_take(struct pmb_pool *pool, size_t size, int flags)
 
         if (size > h->reserved)
                 return pressure_refuse(pool, ENOMEM, size);
-        if (heap_is_full(h, size))
+        if (heap_is_full(h, size) && !pool_grow_for(pool, extent_size(size, flags)))
                 return pressure_refuse(pool, ENOMEM, size);
         p = size <= SMALL_SIZE_MAX ? take_from_idle(h, size, flags) : NULL;
-        while (!p) {
+        for (unsigned n = 0; !p; n++) {
                 p = take_from_all(pool, size, flags);
-                if (!p && !pool_grow_for(pool, size))
+                if (!p && (n == GROWTHS_MAX || !pool_grow_for(pool, extent_size(size, flags))))
                         return pressure_refuse(pool, ENOMEM, size);
         }
         return p;
@@ -135,6 +147,7 @@ int pmb_pool_explain(struct pmb_pool *pool, char *buf, size_t size)
 {
         char asked[FORMAT_SIZE_MAX], total[FORMAT_SIZE_MAX], taken[FORMAT_SIZE_MAX],
                 largest[FORMAT_SIZE_MAX], max[FORMAT_SIZE_MAX], sentence[REFUSAL_SENTENCE_MAX];
+        bool has_not_grown;
         Refusal refusal;
         HeapFull full;
 
@@ -143,14 +156,16 @@ int pmb_pool_explain(struct pmb_pool *pool, char *buf, size_t size)
         full = pool->full;
         (void)pthread_mutex_unlock(&pool->refusal_lock);
 
+        has_not_grown = pool->grows && refusal.code != RESULT_OK;
         if (full.asked > 0)
                 return snprintf(buf, size,
                         "pool %016" PRIx64
                         " of %s has %s in live blocks and no contiguous %s left; the largest free "
-                        "range is %s, and the pool may grow to %s",
+                        "range is %s, and the pool may grow to %s%s%s",
                         pool->id, format_size(total, full.size), format_size(taken, full.taken),
                         format_size(asked, full.asked), format_size(largest, full.largest),
-                        format_size(max, pool->max_size));
+                        format_size(max, pool->max_size), has_not_grown ? "; it did not: " : "",
+                        has_not_grown ? refusal_to_sentence(&refusal, sentence) : "");
         if (refusal.code != RESULT_OK)
                 return snprintf(buf, size, "%s", refusal_to_sentence(&refusal, sentence));
         return snprintf(buf, size, "%s", "");

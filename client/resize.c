@@ -8,6 +8,7 @@
 #include "client/client.h"
 #include "client/clock.h"
 #include "client/gift.h"
+#include "client/grow.h"
 
 /* Why a pool cannot be resized at all, or 0. */
 static int check_alive(struct pmb_pool *pool)
@@ -122,55 +123,38 @@ int pmb_pool_give_back(struct pmb_pool *pool, uint32_t first, uint32_t count)
         return r;
 }
 
-/* -------------------------------------------------------------------------------------------------- grow */
+/* ------------------------------------------------------------------------------------------------ disuse */
 
-static int on_grown(Call *call, const ServerPacket *reply, int *fd)
-{
-        struct pmb_pool *pool = call->userdata;
-
-        (void)fd;
-        if (reply->size->pool != pool->id)
-                return -EPROTO;
-        pool_told_size(pool, reply->size->size, reply->size->length);
-        return 0;
-}
-
-static int grow(struct pmb_pool *pool, uint64_t size)
-{
-        Pmbroker__V1__ResizePool body = PMBROKER__V1__RESIZE_POOL__INIT;
-        Call call = {
-                .packet = PMBROKER__V1__CLIENT_PACKET__INIT,
-                .flags = CALL_MUTATES,
-                .expect = PMBROKER__V1__SERVER_PACKET__BODY_SIZE,
-                .userdata = pool,
-                .on_reply = on_grown,
-        };
-        int r;
-
-        if (size > pool->max_size) {
-                pool_note_refusal(
-                        pool, &(Refusal){.code = RESULT_POOL_MAX, .asked = size, .limit = pool->max_size});
-                return -EDQUOT;
-        }
-        body.pool = pool->id;
-        body.size = size;
-        call.packet.body_case = PMBROKER__V1__CLIENT_PACKET__BODY_RESIZE_POOL;
-        call.packet.resize_pool = &body;
-        r = connection_call(&pool->client->connection, &call);
-        pool_note_refusal(pool, &call.refusal);
-        return r < 0 ? r : pool->size >= size ? 0 : -EBUSY;
-}
-
-bool pool_grow_for(struct pmb_pool *pool, uint64_t bytes)
-{
-        (void)pool, (void)bytes;
-        return false; /* no pool grows by itself */
-}
-
+/* An allocation has no time for it: the dispatcher has. */
 void pool_idle(struct pmb_pool *pool)
 {
-        (void)pool; /* what is free stays: no pool would grow again by itself */
+        if (!pool->grows || !pool->client)
+                return;
+        connection_lock(&pool->client->connection);
+        client_add_todo(pool->client, pool, POOL_IDLE);
+        connection_unlock(&pool->client->connection);
 }
+
+void pool_give_back_idle(struct pmb_pool *pool)
+{
+        HOLD_CHANGE_LOCK(pool);
+        uint64_t keep = 2 * pool_grow_step(pool->size), before = pool->idle_bytes, now, idle;
+
+        if (check_alive(pool) < 0)
+                return;
+        arena_lock(&pool->arena);
+        now = units_count_free(&pool->arena.units) * UNIT_SIZE;
+        arena_unlock(&pool->arena);
+        idle = now < before ? now : before;
+        if (idle <= keep) {
+                pool->idle_bytes = now;
+                return;
+        }
+        pool->idle_bytes = 0;
+        (void)give_back_to(pool, pool->size - (idle - keep));
+}
+
+/* ------------------------------------------------------------------------------------------------ resize */
 
 int pmb_pool_resize(struct pmb_pool *pool, uint64_t size)
 {
@@ -187,7 +171,7 @@ int pmb_pool_resize(struct pmb_pool *pool, uint64_t size)
         if (r < 0)
                 return r;
         if (size > pool->size)
-                return grow(pool, size);
+                return pool_grow(pool, size, 0);
         if (size == pool->size)
                 return 0;
         if (pool->raw)

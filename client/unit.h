@@ -68,16 +68,33 @@ void units_commit_give(Units *u, const UnitSpan *spans, unsigned n, uint64_t siz
 /* The daemon has certainly not taken them. */
 void units_abort_give(Units *u, const UnitSpan *spans, unsigned n);
 
+typedef enum UnitsFate {
+        UNITS_UNKNOWN, /* the size has to tell: taken when it is less than it were with them */
+        UNITS_TAKEN,
+        UNITS_KEPT,
+} UnitsFate;
+
 /*
- * No answer came, and the daemon has nothing under way: what the pool's size is now tells whether it has
- * taken them. Returns how many units it has.
+ * No answer came, and the daemon has nothing under way: it has taken them or not. Returns how many units it has.
  */
-uint32_t units_settle(Units *u, uint64_t size, uint64_t length);
+uint32_t units_settle(Units *u, UnitsFate fate, uint64_t size, uint64_t length);
 
 /*
  * The next backed units from unit `from` on, at most `max` of them. False when there are none.
  */
 bool units_next_backed(const Units *u, uint32_t from, uint32_t max, UnitSpan *ret);
+
+/*
+ * How many more units must be backed for `bytes` to be free in one piece, given that the lowest come first;
+ * 0 if they are, UINT32_MAX if no growth will do.
+ */
+uint32_t units_needed_for(const Units *u, uint64_t bytes);
+
+/*
+ * The last bytes before `limit` that are backed and not free, as far as they go on downwards: [start, end).
+ * False when there are none.
+ */
+bool units_used_before(const Units *u, uint64_t limit, uint64_t *ret_start, uint64_t *ret_end);
 
 /* Units that units_begin_give() could give back. */
 uint32_t units_count_free(const Units *u);

@@ -162,7 +162,7 @@ static void test_nothing_there(void **state)
 
         assert_int_equal(ftruncate(pool->mapping.fd, (off_t)(3 * U)), 0);
         assert_int_equal(pmb_pool_prefault(pool, 0, 2, NULL, NULL), -EFAULT);
-        atomic_store(&pool->refuse, ESTALE);
+        heap_refuse(&pool->heap, ESTALE);
         assert_int_equal(pmb_pool_prefault(pool, 0, 2, NULL, NULL), -ESTALE);
         pmb_pool_close(pool);
         (void)state;
