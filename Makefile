@@ -97,7 +97,7 @@ TESTPROGS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(SRC
 	$(BUILD)/tests/integration/isolation-jemalloc
 
 .PHONY: help deps all demo check check-unit check-stress check-full check-integration check-layers check-clang \
-	check-format check-install check-vm vm-shell asan bench format install uninstall clean testprogs cxxprogs
+	check-format check-install check-man check-vm vm-shell asan bench format install uninstall clean testprogs cxxprogs
 
 help: ## this list
 	@echo 'pmbroker $(VERSION)'
@@ -249,6 +249,7 @@ check: ## all tests that need no hardware (as root: all of them)
 	@$(MAKE) --no-print-directory check-stress
 	@$(MAKE) --no-print-directory check-integration
 	@$(MAKE) --no-print-directory check-install
+	@$(MAKE) --no-print-directory check-man
 	@echo 'check: everything passed'
 
 check-unit: $(UNIT_TESTS) ## unit tests
@@ -275,6 +276,9 @@ check-clang: ## clang builds everything without a warning
 
 check-install: all ## install and uninstall leave what they should
 	@tests/check-install.sh $(BUILD)
+
+check-man: all ## man pages: lint, every function has one, their examples compile and run
+	@tests/check-man.sh $(BUILD)
 
 check-vm: all testprogs ## the same daemon under systemd, with NVDIMMs, in an emulated machine
 	@tools/install-deps.sh vm
@@ -312,6 +316,9 @@ bench: ## measure, beside others in the same run; ARGS='speed sized' for a part 
 # ----------------------------------------------------------------------------------------------------------- install
 
 MAN_PAGES := $(wildcard man/*.[1-9])
+# Each function has a page of its name, if only one that refers to that of its group.
+man_names = $(filter-out $(notdir $(basename $(1))),$(shell sed -n '/^\.SH NAME/{n;s/ .-.*//;s/,//g;p;}' $(1)))
+MAN_LINKS = $(foreach m,$(filter %.3,$(MAN_PAGES)),$(call man_names,$(m)))
 UNITS := $(wildcard systemd/*.socket systemd/*.service systemd/*.service.in)
 subst_file = sed -e 's|@SBINDIR@|$(SBINDIR)|g' -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@PREFIX@|$(PREFIX)|g' \
 	-e 's|@LIBDIR@|$(LIBDIR)|g' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' \
@@ -333,14 +340,19 @@ define put_subst
 	chmod $(4) $(DESTDIR)$(2)/$(3)
 
 endef
-INSTALLED := $(SBINDIR)/pmbrokerd $(BINDIR)/pmbrokerctl \
+define put_link
+	echo '.so man3/$(notdir $(1))' > $(DESTDIR)$(MANDIR)/man3/$(2).3
+
+endef
+INSTALLED = $(SBINDIR)/pmbrokerd $(BINDIR)/pmbrokerctl \
 	$(LIBDIR)/libpmbroker.so.$(VERSION) $(LIBDIR)/libpmbroker.so.$(SOVERSION) $(LIBDIR)/libpmbroker.so \
 	$(INCLUDEDIR)/pmbroker.h $(INCLUDEDIR)/pmbroker.hpp $(PKGCONFIGDIR)/libpmbroker.pc \
 	$(SYSCONFDIR)/pmbroker/pmbrokerd.conf \
 	$(SYSUSERSDIR)/pmbroker.conf $(TMPFILESDIR)/pmbroker.conf \
 	$(BASHCOMPDIR)/pmbrokerctl $(ZSHCOMPDIR)/_pmbrokerctl \
 	$(addprefix $(UNITDIR)/,$(notdir $(UNITS:.in=))) $(UNITDIR)/pmbroker-provisioner.service.d/10-fdstore.conf \
-	$(foreach m,$(MAN_PAGES),$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m)))
+	$(foreach m,$(MAN_PAGES),$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m))) \
+	$(foreach n,$(MAN_LINKS),$(MANDIR)/man3/$(n).3)
 
 install: all ## install below DESTDIR, PREFIX, SYSCONFDIR and UNITDIR
 	$(call put,$(DAEMON),$(SBINDIR),pmbrokerd,755)
@@ -359,6 +371,7 @@ install: all ## install below DESTDIR, PREFIX, SYSCONFDIR and UNITDIR
 	$(foreach u,$(UNITS),$(call put_subst,$(u),$(UNITDIR),$(notdir $(u:.in=)),644))
 	$(if $(HAS_FDSTORE),$(call put,$(FDSTORE),$(UNITDIR)/pmbroker-provisioner.service.d,10-fdstore.conf,644))
 	$(foreach m,$(MAN_PAGES),$(call put,$(m),$(MANDIR)/man$(subst .,,$(suffix $(m))),$(notdir $(m)),644))
+	$(foreach m,$(filter %.3,$(MAN_PAGES)),$(foreach n,$(call man_names,$(m)),$(call put_link,$(m),$(n))))
 
 uninstall: ## remove what install put there (the configuration too)
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))

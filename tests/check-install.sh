@@ -24,7 +24,8 @@ for f in opt/pmb/sbin/pmbrokerd opt/pmb/bin/pmbrokerctl opt/pmb/lib/libpmbroker.
     opt/pmb/lib/pkgconfig/libpmbroker.pc opt/etc/pmbroker/pmbrokerd.conf opt/units/pmbrokerd.socket \
     opt/units/pmbrokerd.service opt/units/pmbroker-provisioner.socket opt/units/pmbroker-provisioner.service \
     opt/pmb/share/man/man8/pmbrokerd.8 opt/pmb/share/man/man1/pmbrokerctl.1 \
-    opt/pmb/share/man/man5/pmbrokerd.conf.5 usr/lib/sysusers.d/pmbroker.conf usr/lib/tmpfiles.d/pmbroker.conf; do
+    opt/pmb/share/man/man5/pmbrokerd.conf.5 opt/pmb/share/man/man3/pmbroker.3 opt/pmb/share/man/man3/pmb_calloc.3 \
+    usr/lib/sysusers.d/pmbroker.conf usr/lib/tmpfiles.d/pmbroker.conf; do
     [ -s "$dir/root/$f" ] || fail "/$f is missing or empty"
 done
 ok

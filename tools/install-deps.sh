@@ -13,7 +13,7 @@ set -eu
 build="gcc make pkg-config libc6-dev dpkg-dev ca-certificates
        libsystemd-dev libprotobuf-c-dev protobuf-c-compiler libinih-dev libsmartcols-dev uthash-dev
        libndctl-dev libdaxctl-dev libblkid-dev uuid-dev"
-check="clang clang-format g++ libcmocka-dev libjemalloc2 protobuf-compiler
+check="clang clang-format g++ libcmocka-dev libjemalloc2 mandoc protobuf-compiler
        python3 python3-pytest python3-protobuf procps"
 bench="libmemkind-dev libjemalloc2 libtcmalloc-minimal4 libmimalloc2.0 python3"
 vm="mmdebstrap qemu-system-x86 squashfs-tools"

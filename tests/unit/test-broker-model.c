@@ -205,6 +205,21 @@ static Refusal check_charge(const Model *m, int tenant, int store, uint64_t size
         return (Refusal){0};
 }
 
+/* What one pool may have there if nobody had anything. */
+static uint64_t max_of_quota(const Model *m, int tenant, int store)
+{
+        const ModelTenant *t = &m->tenants[tenant];
+        uint64_t max = m->stores[store].capacity;
+
+        if (t->percent > 0 && percent_of(max, t->percent) < max)
+                max = percent_of(max, t->percent);
+        if (t->bytes_max < max)
+                max = t->bytes_max;
+        if (t->pool_bytes_max < max)
+                max = t->pool_bytes_max;
+        return max / POOL_UNIT * POOL_UNIT;
+}
+
 /* ----------------------------------------------------------------------------------------- configuration */
 
 static void shuffle(Model *m, int *order, int n)
@@ -457,7 +472,7 @@ static Refusal predict_create(
 
         if (!valid(size))
                 return no(RESULT_INVALID, size, 0, 0, "");
-        if (max != 0 && (!valid(max) || max < size))
+        if (max != 0 && max != BROKER_MAX_OF_QUOTA && (!valid(max) || max < size))
                 return no(RESULT_INVALID, max, 0, 0, "");
         if (tenant < 0)
                 return no(RESULT_NO_TENANT, 0, 0, 0, "");
@@ -549,7 +564,9 @@ static void create(Model *m)
                 .operation = CREATING,
                 .size = size,
                 .pending = size,
-                .max = max != 0 ? max : size,
+                .max = max == BROKER_MAX_OF_QUOTA ? max_of_quota(m, tenant, store)
+                       : max != 0                 ? max
+                                                  : size,
         };
         check_limits(m, &m->pools[slot]);
 }
