@@ -23,6 +23,7 @@ SYSCONFDIR ?= /etc
 UNITDIR ?= $(shell pkg-config --variable=systemdsystemunitdir systemd 2>/dev/null || echo /lib/systemd/system)
 SYSUSERSDIR ?= /usr/lib/sysusers.d
 TMPFILESDIR ?= /usr/lib/tmpfiles.d
+CATALOGDIR ?= /usr/lib/systemd/catalog
 BASHCOMPDIR ?= $(DATADIR)/bash-completion/completions
 ZSHCOMPDIR ?= $(DATADIR)/zsh/site-functions
 PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
@@ -40,6 +41,7 @@ endif
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wformat=2 -Wstrict-prototypes \
 	-Wmissing-prototypes -Wvla -Wpointer-arith -Wwrite-strings -Wundef -Werror
 CPPFLAGS_ALL = -D_GNU_SOURCE -DPMBROKER_VERSION='"$(VERSION)"' -DPMBROKER_SYSCONFDIR='"$(SYSCONFDIR)"' \
+	-DPMBROKER_SBINDIR='"$(SBINDIR)"' \
 	-I. -Idaemon -Iclient -I$(BUILD) $(CPPFLAGS)
 CFLAGS ?= -O2 -g
 CFLAGS_ALL = -std=gnu11 -fPIC -fvisibility=hidden -fstack-protector-strong -fno-strict-aliasing -pthread \
@@ -55,6 +57,7 @@ LIBS_PROTOBUF = $(shell pkg-config --libs libprotobuf-c)
 LIBS_INIH = $(shell pkg-config --libs inih)
 LIBS_NDCTL = $(shell pkg-config --libs libndctl libdaxctl blkid uuid)
 LIBS_SMARTCOLS = $(shell pkg-config --libs smartcols)
+LIBS_MICROHTTPD = $(shell pkg-config --libs libmicrohttpd)
 LIBS_CMOCKA = $(shell pkg-config --libs cmocka)
 
 # ----------------------------------------------------------------------------------------------------------- sources
@@ -68,12 +71,15 @@ SRC_PROVISIONER := $(wildcard daemon/provisioner/*.c)
 SRC_DAEMON := $(filter-out daemon/main.c,$(wildcard daemon/*.c))
 SRC_CLIENT := $(wildcard client/*.c)
 SRC_CTL := $(wildcard ctl/*.c)
+SRC_EXPORTER := $(wildcard exporter/*.c)
 SRC_UNIT := $(wildcard tests/unit/test-*.c)
 SRC_EXAMPLES := $(wildcard examples/*.c)
 SRC_BENCH := $(wildcard bench/*.c)
 SRC_BENCH_HEAP := $(addprefix bench/heap/,allocator.c fill.c pattern.c trim.c worker.c)
 SRC_TESTPROGS := $(wildcard tests/integration/*.c)
+SRC_VMPROGS := $(wildcard tests/vm/*.c)
 SRC_STRESS := $(wildcard tests/stress/*.c)
+SRC_FAULTPROGS := $(wildcard tests/faults/*.c)
 
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
@@ -84,6 +90,7 @@ OBJ_CLIENT := $(call obj,$(SRC_CLIENT))
 
 DAEMON := $(BUILD)/pmbrokerd
 CTL := $(BUILD)/pmbrokerctl
+EXPORTER := $(BUILD)/pmbroker-metrics
 LIB_REAL := $(BUILD)/libpmbroker.so.$(VERSION)
 LIB_SO := $(BUILD)/libpmbroker.so.$(SOVERSION)
 LIB_LINK := $(BUILD)/libpmbroker.so
@@ -93,19 +100,25 @@ STRESS_TESTS := $(patsubst tests/stress/%.c,$(BUILD)/tests/stress/%,$(SRC_STRESS
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(SRC_EXAMPLES))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(SRC_BENCH))
 BENCHES += $(addprefix $(BUILD)/bench/heap/,pmbroker memkind glibc jemalloc tcmalloc mimalloc bare)
+PROTOCOL_PAGE := $(BUILD)/man/pmbroker-protocol.7
+MAN_PAGES := $(wildcard man/*.[1-9]) $(PROTOCOL_PAGE)
 TESTPROGS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(SRC_TESTPROGS)) \
 	$(BUILD)/tests/integration/isolation-jemalloc
+FAULTPROGS := $(patsubst %.c,$(BUILD)/%,$(SRC_FAULTPROGS))
+VMPROGS := $(patsubst tests/vm/%.c,$(BUILD)/tests/vm/%,$(SRC_VMPROGS))
 
-.PHONY: help deps all demo check check-unit check-stress check-full check-integration check-layers check-clang \
-	check-format check-install check-man check-vm vm-shell asan bench format install uninstall clean testprogs cxxprogs
+.PHONY: help deps all demo check check-unit check-stress check-full check-integration check-faults check-layers \
+	check-clang check-format check-install check-man check-library check-vm check-power-cut vm-shell asan bench format install uninstall \
+	deb clean testprogs cxxprogs
 
 help: ## this list
 	@echo 'pmbroker $(VERSION)'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 28
 	@echo
 	@echo 'Variables: CC BUILD DESTDIR PREFIX SYSCONFDIR UNITDIR CFLAGS LDFLAGS JEMALLOC_SOURCE V=1'
+	@echo "           ARGS, of pytest, for check-integration and check-vm: ARGS='-k restart'"
 
-all: $(DAEMON) $(CTL) $(LIB_LINK) $(EXAMPLES) ## build everything
+all: $(DAEMON) $(CTL) $(EXPORTER) $(LIB_LINK) $(EXAMPLES) $(PROTOCOL_PAGE) ## build everything
 
 deps: ## install the Debian packages that building needs (as root)
 	@tools/install-deps.sh build
@@ -156,6 +169,14 @@ $(LIB_LINK): $(LIB_SO)
 # The CLI speaks the protocol itself: it wants tables of rows, not pools.
 $(CTL): $(call obj,$(SRC_CTL)) $(OBJ_SHARED)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_PROTOBUF) $(LIBS_SMARTCOLS)
+
+# It takes of pmbrokerctl what it needs.
+$(BUILD)/libctl.a: $(filter-out $(BUILD)/ctl/main.o,$(call obj,$(SRC_CTL))) $(OBJ_SHARED)
+	@rm -f $@
+	$(call say,AR  )ar rcs $@ $^
+
+$(EXPORTER): $(call obj,$(SRC_EXPORTER)) $(BUILD)/libctl.a
+	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_PROTOBUF) $(LIBS_SMARTCOLS) $(LIBS_SYSTEMD) $(LIBS_MICROHTTPD)
 
 $(BUILD)/examples/%: $(BUILD)/examples/%.o $(LIB_LINK)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< -L$(BUILD) -lpmbroker -Wl,-rpath,'$$ORIGIN/..'
@@ -208,6 +229,9 @@ $(BUILD)/tests/integration/%: $(BUILD)/tests/integration/%.o $(LIB_LINK)
 	@mkdir -p $(@D)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< -L$(BUILD) -lpmbroker -Wl,-rpath,'$$ORIGIN/../..'
 
+$(BUILD)/tests/vm/%: $(BUILD)/tests/vm/%.o $(LIB_LINK)
+	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< -L$(BUILD) -lpmbroker -lmemkind -Wl,-rpath,'$$ORIGIN/../..'
+
 $(BUILD)/tests/integration/isolation-jemalloc: $(BUILD)/tests/integration/isolation.o $(LIB_LINK)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< -L$(BUILD) -lpmbroker -Wl,-rpath,'$$ORIGIN/../..' \
 		-Wl,--no-as-needed -l:libjemalloc.so.2
@@ -215,6 +239,10 @@ $(BUILD)/tests/integration/isolation-jemalloc: $(BUILD)/tests/integration/isolat
 # Loads the library by itself.
 $(BUILD)/tests/integration/dlopen: $(BUILD)/tests/integration/dlopen.o
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $<
+
+$(BUILD)/tests/faults/%: $(BUILD)/tests/faults/%.o $(LIB_LINK)
+	@mkdir -p $(@D)
+	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -Wl,--as-needed -o $@ $< -L$(BUILD) -lpmbroker -Wl,-rpath,'$$ORIGIN/../..'
 
 # A unit test takes from this archive what it needs.
 $(BUILD)/libunits.a: $(OBJ_DAEMON) $(OBJ_CLIENT) $(OBJ_SHARED) $(filter-out $(BUILD)/ctl/main.o,$(call obj,$(SRC_CTL)))
@@ -229,27 +257,34 @@ endef
 $(eval $(call test_program,unit))
 $(eval $(call test_program,stress))
 
+$(PROTOCOL_PAGE): tools/proto-page.awk proto/pmbroker.proto man/pmbroker-protocol.7.in
+	@mkdir -p $(@D)
+	$(call say,GEN )awk -v version=$(VERSION) -f $^ >$@
+
 -include $(shell find $(BUILD) -name '*.d' -type f 2>/dev/null)
 
 # ------------------------------------------------------------------------------------------------------------- tests
 
 PYTEST := $(PYTHON) -m pytest -q -p no:cacheprovider --durations=5
 
-testprogs: $(TESTPROGS) $(EXAMPLES)
+testprogs: $(TESTPROGS) $(FAULTPROGS) $(EXAMPLES)
 cxxprogs: $(CXX_TESTS)
 
 # First what is missing, then everything in order; each runner ends with a line of its own.
-check: ## all tests that need no hardware (as root: all of them)
+check: ## all tests (as root; else without those that take privileges here)
 	@tools/install-deps.sh check
 	@$(MAKE) --no-print-directory all testprogs cxxprogs $(UNIT_TESTS) $(STRESS_TESTS)
 	@$(MAKE) --no-print-directory check-format
 	@$(MAKE) --no-print-directory check-layers
+	@$(MAKE) --no-print-directory check-man
 	@$(MAKE) --no-print-directory check-clang
 	@$(MAKE) --no-print-directory check-unit
 	@$(MAKE) --no-print-directory check-stress
 	@$(MAKE) --no-print-directory check-integration
+	@$(MAKE) --no-print-directory check-faults
 	@$(MAKE) --no-print-directory check-install
-	@$(MAKE) --no-print-directory check-man
+	@$(MAKE) --no-print-directory check-library
+	@$(MAKE) --no-print-directory check-vm
 	@echo 'check: everything passed'
 
 check-unit: $(UNIT_TESTS) ## unit tests
@@ -260,12 +295,17 @@ STRESS_ARGS ?=
 check-stress: $(STRESS_TESTS) ## the heap under stress; STRESS_OPS=N operations, STRESS_ARGS='--seed N'
 	@set -e; for t in $(STRESS_TESTS); do $$t --ops $(STRESS_OPS) $(STRESS_ARGS); done
 
-check-full: ## what takes longer: a thousand million operations of stress
+check-integration: all testprogs cxxprogs ## black-box tests against the real daemon
+	BUILD=$(abspath $(BUILD)) PMBROKERCTL=$(abspath $(CTL)) $(PYTEST) tests/integration $(ARGS)
+
+check-faults: all testprogs ## kills and failing system calls: a sample (as root)
+	BUILD=$(abspath $(BUILD)) $(PYTEST) tests/faults
+
+check-full: all testprogs ## what takes hours: failures at every system call, kills under load, a thousand million operations of stress
 	@tools/install-deps.sh check
 	@$(MAKE) --no-print-directory check-stress STRESS_OPS=1000000000
-
-check-integration: all testprogs cxxprogs ## black-box tests against the real daemon
-	BUILD=$(abspath $(BUILD)) PMBROKERCTL=$(abspath $(CTL)) $(PYTEST) tests/integration
+	@$(MAKE) --no-print-directory check-power-cut
+	PMBROKER_FULL=1 BUILD=$(abspath $(BUILD)) $(PYTEST) tests/faults
 
 check-layers: $(OBJ_DAEMON) $(BUILD)/proto/result.o ## prove that includes point downwards and the core is pure
 	@tests/check-layers.sh $(BUILD)
@@ -277,16 +317,27 @@ check-clang: ## clang builds everything without a warning
 check-install: all ## install and uninstall leave what they should
 	@tests/check-install.sh $(BUILD)
 
-check-man: all ## man pages: lint, every function has one, their examples compile and run
-	@tests/check-man.sh $(BUILD)
+check-man: $(MAN_PAGES) ## man pages are well-formed, and the pages that they refer to exist
+	@tests/check-man.sh $(MAN_PAGES)
 
-check-vm: all testprogs ## the same daemon under systemd, with NVDIMMs, in an emulated machine
-	@tools/install-deps.sh vm
-	@MAKE='$(MAKE)' tests/vm/run.sh $(BUILD) $(ARGS)
+check-library: all ## what the library exports is declared and has a page, and the examples of the pages compile and run
+	@tests/check-library.sh $(BUILD)
 
-vm-shell: all testprogs ## a root shell in that machine, on this terminal
+check-vm: ## the same daemon under systemd, with NVDIMMs, in emulated machines
 	@tools/install-deps.sh vm
-	@MAKE='$(MAKE)' tests/vm/run.sh --shell $(BUILD)
+	@$(MAKE) --no-print-directory all testprogs $(VMPROGS)
+	@MAKE='$(MAKE)' tests/vm/run.py $(BUILD) $(ARGS)
+	@$(if $(ARGS),,MAKE='$(MAKE)' tests/vm/power-cut.py $(BUILD) --some)
+
+check-power-cut: ## the power fails while a store is being made, at each of twelve moments
+	@tools/install-deps.sh vm
+	@$(MAKE) --no-print-directory all
+	@MAKE='$(MAKE)' tests/vm/power-cut.py $(BUILD) $(ARGS)
+
+vm-shell: ## a root shell in such a machine, on this terminal
+	@tools/install-deps.sh vm
+	@$(MAKE) --no-print-directory all testprogs $(VMPROGS)
+	@MAKE='$(MAKE)' tests/vm/run.py --shell $(BUILD)
 
 asan: ## build with ASan and UBSan, run the unit and black-box tests
 	@tools/install-deps.sh check
@@ -315,7 +366,6 @@ bench: ## measure, beside others in the same run; ARGS='speed sized' for a part 
 
 # ----------------------------------------------------------------------------------------------------------- install
 
-MAN_PAGES := $(wildcard man/*.[1-9])
 # Each function has a page of its name, if only one that refers to that of its group.
 man_names = $(filter-out $(notdir $(basename $(1))),$(shell sed -n '/^\.SH NAME/{n;s/ .-.*//;s/,//g;p;}' $(1)))
 MAN_LINKS = $(foreach m,$(filter %.3,$(MAN_PAGES)),$(call man_names,$(m)))
@@ -344,11 +394,11 @@ define put_link
 	echo '.so man3/$(notdir $(1))' > $(DESTDIR)$(MANDIR)/man3/$(2).3
 
 endef
-INSTALLED = $(SBINDIR)/pmbrokerd $(BINDIR)/pmbrokerctl \
+INSTALLED = $(SBINDIR)/pmbrokerd $(BINDIR)/pmbrokerctl $(BINDIR)/pmbroker-metrics \
 	$(LIBDIR)/libpmbroker.so.$(VERSION) $(LIBDIR)/libpmbroker.so.$(SOVERSION) $(LIBDIR)/libpmbroker.so \
-	$(INCLUDEDIR)/pmbroker.h $(INCLUDEDIR)/pmbroker.hpp $(PKGCONFIGDIR)/libpmbroker.pc \
+	$(INCLUDEDIR)/pmbroker.h $(INCLUDEDIR)/pmbroker.hpp $(INCLUDEDIR)/pmbroker.proto $(PKGCONFIGDIR)/libpmbroker.pc \
 	$(SYSCONFDIR)/pmbroker/pmbrokerd.conf \
-	$(SYSUSERSDIR)/pmbroker.conf $(TMPFILESDIR)/pmbroker.conf \
+	$(SYSUSERSDIR)/pmbroker.conf $(TMPFILESDIR)/pmbroker.conf $(CATALOGDIR)/pmbroker.catalog \
 	$(BASHCOMPDIR)/pmbrokerctl $(ZSHCOMPDIR)/_pmbrokerctl \
 	$(addprefix $(UNITDIR)/,$(notdir $(UNITS:.in=))) $(UNITDIR)/pmbroker-provisioner.service.d/10-fdstore.conf \
 	$(foreach m,$(MAN_PAGES),$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m))) \
@@ -357,15 +407,18 @@ INSTALLED = $(SBINDIR)/pmbrokerd $(BINDIR)/pmbrokerctl \
 install: all ## install below DESTDIR, PREFIX, SYSCONFDIR and UNITDIR
 	$(call put,$(DAEMON),$(SBINDIR),pmbrokerd,755)
 	$(call put,$(CTL),$(BINDIR),pmbrokerctl,755)
+	$(call put,$(EXPORTER),$(BINDIR),pmbroker-metrics,755)
 	$(call put,$(LIB_REAL),$(LIBDIR),libpmbroker.so.$(VERSION),755)
 	ln -sf libpmbroker.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libpmbroker.so.$(SOVERSION)
 	ln -sf libpmbroker.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libpmbroker.so
 	$(call put,client/pmbroker.h,$(INCLUDEDIR),pmbroker.h,644)
+	$(call put,proto/pmbroker.proto,$(INCLUDEDIR),pmbroker.proto,644)
 	$(call put,client/pmbroker.hpp,$(INCLUDEDIR),pmbroker.hpp,644)
 	$(call put_subst,client/libpmbroker.pc.in,$(PKGCONFIGDIR),libpmbroker.pc,644)
 	$(call put,conf/pmbrokerd.conf,$(SYSCONFDIR)/pmbroker,pmbrokerd.conf,644)
 	$(call put,systemd/sysusers.d/pmbroker.conf,$(SYSUSERSDIR),pmbroker.conf,644)
 	$(call put,systemd/tmpfiles.d/pmbroker.conf,$(TMPFILESDIR),pmbroker.conf,644)
+	$(call put,systemd/pmbroker.catalog,$(CATALOGDIR),pmbroker.catalog,644)
 	$(call put,ctl/completions/bash/pmbrokerctl,$(BASHCOMPDIR),pmbrokerctl,644)
 	$(call put,ctl/completions/zsh/_pmbrokerctl,$(ZSHCOMPDIR),_pmbrokerctl,644)
 	$(foreach u,$(UNITS),$(call put_subst,$(u),$(UNITDIR),$(notdir $(u:.in=)),644))
@@ -376,6 +429,10 @@ install: all ## install below DESTDIR, PREFIX, SYSCONFDIR and UNITDIR
 uninstall: ## remove what install put there (the configuration too)
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
 	-rmdir $(DESTDIR)$(SYSCONFDIR)/pmbroker $(DESTDIR)$(UNITDIR)/pmbroker-provisioner.service.d 2>/dev/null
+
+deb: ## build Debian packages, below $(BUILD)/deb
+	@tools/install-deps.sh deb
+	@tools/make-deb.sh $(BUILD)/deb
 
 clean: ## remove what was built
 	rm -rf $(BUILD) $(BUILD)-clang $(BUILD)-asan

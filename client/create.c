@@ -44,6 +44,7 @@ static int on_grant(Call *call, const ServerPacket *reply, int *fd)
         if (grant->max > 0 && grant->max < pool->max_size)
                 pool->max_size = grant->max;
         pool->page_size = grant->page_size;
+        pool->gifts = grant->gifts;
         (void)strncpy(pool->store, grant->store, sizeof(pool->store) - 1);
         (void)strncpy(pool->tenant, grant->tenant, sizeof(pool->tenant) - 1);
         r = pool_attach(pool, TAKE_FD(*fd), grant->size, grant->length);

@@ -102,7 +102,8 @@ static void on_resumed(void *userdata, const ResumedPool *pools, size_t n)
                         client_add_todo(client, pool, POOL_SETTLE);
                 } else if (resumed->size != pool->size) {
                         pool_told_size(pool, resumed->size, resumed->length);
-                        client_add_todo(client, pool, POOL_RESIZED);
+                        if (resumed->size != pool->growing_to)
+                                client_add_todo(client, pool, POOL_RESIZED);
                 }
         }
         for (unsigned i = 0; i < client->n_orphans; i++)

@@ -27,6 +27,7 @@ static int on_given(Call *call, const ServerPacket *reply, int *fd)
         pool_units_changed(pool);
         pool->size = reply->size->size;
         pool->length = reply->size->length;
+        pool->gifts = reply->size->gifts;
         return 0;
 }
 
@@ -92,6 +93,17 @@ static bool is_in_flux(const Pmbroker__V1__PoolRow *row, bool last)
         return row->state == PMBROKER__V1__POOL_STATE__STATE_RESIZING && !(last && row->target > 0);
 }
 
+/* There is never more than one gift that was not answered. A count that has nothing to do with ours is that of a daemon
+ * that could not know it. */
+static UnitsFate fate_of_gift(const struct pmb_pool *pool, const Pmbroker__V1__PoolRow *row)
+{
+        if (pool->gifts == 0 || row->gifts == 0)
+                return UNITS_UNKNOWN;
+        return row->gifts == pool->gifts       ? UNITS_KEPT
+               : row->gifts == pool->gifts + 1 ? UNITS_TAKEN
+                                               : UNITS_UNKNOWN;
+}
+
 static int on_row(Call *call, const ServerPacket *reply, int *fd)
 {
         Question *question = call->userdata;
@@ -109,12 +121,13 @@ static int on_row(Call *call, const ServerPacket *reply, int *fd)
         (void)mapping_extend(
                 &pool->mapping, row->length < pool->mapping.reserved ? row->length : pool->mapping.reserved);
         arena_lock(&pool->arena);
-        n_units = units_settle(&pool->arena.units, row->size, pool->mapping.mapped);
+        n_units = units_settle(&pool->arena.units, fate_of_gift(pool, row), row->size, pool->mapping.mapped);
         arena_unlock(&pool->arena);
         pool_units_changed(pool);
         atomic_fetch_add(&pool->given_back, n_units * UNIT_SIZE);
         pool->size = row->size;
         pool->length = row->length;
+        pool->gifts = row->gifts;
         return 0;
 }
 

@@ -4,8 +4,8 @@
 /*
  * A gift: units on their way back to the daemon. They were cut out of the free memory before, so nothing can
  * be placed in them meanwhile. A gift is sent once: to a daemon that has restarted a second one would be
- * another, and be taken from the size again. If its answer is lost, the pool's size tells what has become of
- * it.
+ * another, and be taken from the size again. If its answer is lost, the daemon's count of gifts, or if it has none the
+ * pool's size, tells what has become of it.
  *
  * The change lock of the pool is held.
  */

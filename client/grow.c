@@ -26,6 +26,13 @@ static int on_grown(Call *call, const ServerPacket *reply, int *fd)
         return 0;
 }
 
+static void set_growing(struct pmb_pool *pool, uint64_t size)
+{
+        connection_lock(&pool->client->connection);
+        pool->growing_to = size;
+        connection_unlock(&pool->client->connection);
+}
+
 int pool_grow(struct pmb_pool *pool, uint64_t size, uint64_t timeout_usec)
 {
         Pmbroker__V1__ResizePool body = PMBROKER__V1__RESIZE_POOL__INIT;
@@ -48,7 +55,9 @@ int pool_grow(struct pmb_pool *pool, uint64_t size, uint64_t timeout_usec)
         body.size = size;
         call.packet.body_case = PMBROKER__V1__CLIENT_PACKET__BODY_RESIZE_POOL;
         call.packet.resize_pool = &body;
+        set_growing(pool, size);
         r = connection_call(&pool->client->connection, &call);
+        set_growing(pool, 0);
         pool_note_refusal(pool, &call.refusal);
         return r < 0 ? r : pool->size >= size ? 0 : -EBUSY;
 }

@@ -28,6 +28,9 @@
  * Memory that runs out is always NULL with errno ENOMEM, never a signal; pmb_pool_explain() says why. The
  * only thing that makes pool memory raise SIGBUS is a revocation by an administrator.
  *
+ * Structures that the program fills in are to be zero where it says nothing, and event types that it does not
+ * know are to be ignored: a later version may have more of both.
+ *
  * fork: the memory belongs to the process that created the pool. In a child the pool is dead: allocation
  * returns NULL with errno ESTALE, pmb_free() does nothing, closing is safe, touching a block raises SIGSEGV;
  * unless it was created to live on there (PMB_POOL_COPY_ON_FORK, PMB_POOL_SHARE_ON_FORK). The client is dead

@@ -75,6 +75,8 @@ struct pmb_pool {
         uint64_t reclaim_target;
         _Atomic uint64_t size; /* as the daemon last said */
         _Atomic uint64_t length;
+        uint64_t growing_to; /* a request of our own is under way: reaching that is no news; 0: none */
+        uint32_t gifts;      /* as the daemon last counted; 0: it does not. Under change_lock */
 
         bool grows;                           /* by itself: see grow.h */
         uint64_t grow_pause_usec;             /* change_lock */

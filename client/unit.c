@@ -217,15 +217,16 @@ static bool next_giving(const Units *u, uint32_t from, UnitSpan *ret)
         return false;
 }
 
-uint32_t units_settle(Units *u, uint64_t size, uint64_t length)
+uint32_t units_settle(Units *u, UnitsFate fate, uint64_t size, uint64_t length)
 {
         uint32_t n = u->n_giving;
         /*
          * Were they still backed, the size would count them, and could only be larger. That somebody has let
          * the pool grow by exactly as much in the very moment in which the answer was lost is not told
-         * apart.
+         * apart by it.
          */
-        bool taken = size / UNIT_SIZE < (uint64_t)u->n_backed + n;
+        bool taken =
+                fate == UNITS_UNKNOWN ? size / UNIT_SIZE < (uint64_t)u->n_backed + n : fate == UNITS_TAKEN;
         UnitSpan span = {};
 
         while (n > 0 && next_giving(u, span.first + span.count, &span)) {

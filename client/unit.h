@@ -68,11 +68,16 @@ void units_commit_give(Units *u, const UnitSpan *spans, unsigned n, uint64_t siz
 /* The daemon has certainly not taken them. */
 void units_abort_give(Units *u, const UnitSpan *spans, unsigned n);
 
+typedef enum UnitsFate {
+        UNITS_UNKNOWN, /* the size has to tell: taken when it is less than it were with them */
+        UNITS_TAKEN,
+        UNITS_KEPT,
+} UnitsFate;
+
 /*
- * No answer came, and the daemon has nothing under way: what the pool's size is now tells whether it has
- * taken them. Returns how many units it has.
+ * No answer came, and the daemon has nothing under way: it has taken them or not. Returns how many units it has.
  */
-uint32_t units_settle(Units *u, uint64_t size, uint64_t length);
+uint32_t units_settle(Units *u, UnitsFate fate, uint64_t size, uint64_t length);
 
 /*
  * The next backed units from unit `from` on, at most `max` of them. False when there are none.

@@ -13,6 +13,7 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@
 #include "base/parse.h"
 #include "ctl/exit.h"
 #include "ctl/message.h"
+#include "ctl/remote.h"
 #include "proto/result.h"
 
 #define ANSWER_USEC   (30 * USEC_PER_SEC)
@@ -31,9 +33,12 @@
  * cannot be told from an answer otherwise, is never taken for one. */
 #define SERIAL_FIRST (UINT64_C(1) << 62)
 
+#define TICK_USEC 250000
+
 struct CtlConnection {
         int fd;
-        const char *path; /* borrowed from the arguments */
+        pid_t relay;      /* the child between us and ssh; 0: none */
+        const char *path; /* where it is, for messages; borrowed from the arguments */
         bool quiet;
         uint64_t serial; /* the last one given out */
         uint64_t hello_serial;
@@ -52,20 +57,28 @@ static uint64_t now_usec(void)
 
 /* -------------------------------------------------------------------------------------------- complaints */
 
-static int unreachable(const char *path, int error)
+static int unreachable(const Arguments *arguments, int error)
 {
+        const char *path = arguments_socket(arguments);
+
         if (error == EACCES || error == EPERM)
                 message_error("no permission to reach pmbrokerd at %s", path);
-        else
+        else if (arguments_socket_is_default(arguments))
                 message_error(
                         "cannot reach pmbrokerd at %s: %s; is pmbrokerd.socket active? See systemctl status "
                         "pmbrokerd.socket, or name another socket with --socket PATH",
                         path, strerror(error));
+        else
+                message_error("cannot reach pmbrokerd at %s: %s", path, strerror(error));
         return EXIT_UNREACHABLE;
 }
 
 static int hung_up(const CtlConnection *c)
 {
+        if (c->relay > 0 && !c->greeted) {
+                message_error("no pmbrokerd was reached on %s", c->path);
+                return EXIT_UNREACHABLE;
+        }
         if (c->closing)
                 message_error("pmbrokerd at %s is shutting down", c->path);
         else
@@ -73,9 +86,9 @@ static int hung_up(const CtlConnection *c)
         return EXIT_REFUSED;
 }
 
-static int no_answer(const CtlConnection *c)
+static int no_answer(const char *path)
 {
-        message_error("pmbrokerd at %s does not answer", c->path);
+        message_error("pmbrokerd at %s does not answer", path);
         return EXIT_UNREACHABLE;
 }
 
@@ -86,7 +99,7 @@ static int failed(const CtlConnection *c, int r)
         if (wire_error_is_disconnect(r))
                 return hung_up(c);
         if (r == -EAGAIN)
-                return no_answer(c);
+                return no_answer(c->path);
         message_error("talking to pmbrokerd at %s failed: %s", c->path, strerror(-r));
         return EXIT_REFUSED;
 }
@@ -165,18 +178,18 @@ static int wait_readable(const CtlConnection *c, uint64_t deadline)
         }
 }
 
-/* The next packet, whatever it is. */
-static int receive_packet(const CtlConnection *c, Pmbroker__V1__ServerPacket **ret)
+/* The next packet, whatever it is; with `ret_fd` it may come with a descriptor (-EBADF: it did not). */
+static int receive_packet(const CtlConnection *c, Pmbroker__V1__ServerPacket **ret, int *ret_fd)
 {
         uint8_t buf[WIRE_SERVER_MAX];
         ssize_t n;
         int r;
 
-        n = wire_recv(c->fd, buf, sizeof(buf), NULL);
+        n = wire_recv(c->fd, buf, sizeof(buf), ret_fd);
         /* A daemon that hangs up without having read our Hello resets the connection, but what it said before is still
          * there. */
         if (n == -ECONNRESET)
-                n = wire_recv(c->fd, buf, sizeof(buf), NULL);
+                n = wire_recv(c->fd, buf, sizeof(buf), ret_fd);
         if (n == 0)
                 return hung_up(c);
         if (n == -EBADMSG)
@@ -207,14 +220,24 @@ static int receive_answer(
 {
         _cleanup_(cleanup_wire_free_server) Pmbroker__V1__ServerPacket *answer = NULL;
         uint64_t start = now_usec();
-        bool noted = !request->waiting || c->quiet;
+        bool noted = !request->waiting || c->quiet || request->tick;
 
         while (!answer || !c->greeted) {
                 _cleanup_(cleanup_wire_free_server) Pmbroker__V1__ServerPacket *packet = NULL;
-                uint64_t deadline = request->changes && c->greeted ? 0 : start + ANSWER_USEC;
+                /* Of logging in over there ssh takes care, and the user. */
+                bool patient = c->greeted ? request->changes : c->relay > 0;
+                uint64_t deadline = patient ? 0 : start + ANSWER_USEC;
+                _cleanup_close_ int fd = -EBADF;
                 int r;
 
-                r = wait_readable(c, noted ? deadline : start + PATIENCE_USEC);
+                if (request->tick)
+                        r = wait_readable(c, now_usec() + TICK_USEC);
+                else
+                        r = wait_readable(c, noted ? deadline : start + PATIENCE_USEC);
+                if (r == -EAGAIN && request->tick && (deadline == 0 || now_usec() < deadline)) {
+                        request->tick(request->userdata);
+                        continue;
+                }
                 if (r == -EAGAIN && !noted) {
                         message_note("%s", request->waiting);
                         noted = true;
@@ -222,9 +245,11 @@ static int receive_answer(
                 }
                 if (r < 0)
                         return failed(c, r);
-                r = receive_packet(c, &packet);
+                r = receive_packet(c, &packet, request->ret_fd ? &fd : NULL);
                 if (r != EXIT_DONE)
                         return r;
+                if (fd >= 0 && packet->serial == serial)
+                        *request->ret_fd = TAKE_FD(fd);
                 if (packet->serial == c->hello_serial && !c->greeted) {
                         r = take_hello(c, packet);
                         if (r != EXIT_DONE)
@@ -243,14 +268,13 @@ static int receive_answer(
 
 /* ----------------------------------------------------------------------------------- connect, disconnect */
 
-int ctl_connect(const Arguments *arguments, CtlConnection **ret)
+int ctl_connect_socket(const Arguments *arguments, int *ret_fd)
 {
         const struct timeval timeout = {
                 .tv_sec = ANSWER_USEC / USEC_PER_SEC}; /* of connect(), and of sending */
         struct sockaddr_un address = {.sun_family = AF_UNIX};
-        _cleanup_(cleanup_ctl_disconnect) CtlConnection *c = NULL;
         const char *path = arguments_socket(arguments);
-        int r;
+        _cleanup_close_ int fd = -EBADF;
 
         if (*path == '\0' || strlen(path) >= sizeof(address.sun_path)) {
                 message_error(
@@ -258,20 +282,41 @@ int ctl_connect(const Arguments *arguments, CtlConnection **ret)
                 return EXIT_USAGE;
         }
         strcpy(address.sun_path, path);
+        fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+        if (fd < 0)
+                return unreachable(arguments, errno);
+        (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
+        if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+                return errno == EAGAIN ? no_answer(path) : unreachable(arguments, errno);
+        *ret_fd = TAKE_FD(fd);
+        return EXIT_DONE;
+}
+
+static int open_remote(CtlConnection *c, const Arguments *arguments)
+{
+        int r = remote_open(arguments->host, arguments->socket, &c->fd, &c->relay);
+
+        if (r == 0)
+                return EXIT_DONE;
+        message_error("cannot run ssh: %s", strerror(-r));
+        return EXIT_UNREACHABLE;
+}
+
+int ctl_connect(const Arguments *arguments, CtlConnection **ret)
+{
+        _cleanup_(cleanup_ctl_disconnect) CtlConnection *c = NULL;
+        int r;
 
         c = calloc(1, sizeof(*c));
         if (!c)
                 return message_oom();
-        c->path = path;
+        c->fd = -EBADF;
+        c->path = arguments->host ? arguments->host : arguments_socket(arguments);
         c->quiet = arguments->quiet;
         c->serial = SERIAL_FIRST;
-        c->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-        if (c->fd < 0)
-                return unreachable(path, errno);
-        (void)setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
-        if (connect(c->fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
-                return errno == EAGAIN ? no_answer(c) : unreachable(path, errno);
-        r = send_hello(c);
+        r = arguments->host ? open_remote(c, arguments) : ctl_connect_socket(arguments, &c->fd);
+        if (r == EXIT_DONE)
+                r = send_hello(c);
         if (r != EXIT_DONE)
                 return r;
         *ret = TAKE_PTR(c);
@@ -282,9 +327,37 @@ CtlConnection *ctl_disconnect(CtlConnection *c)
 {
         if (c) {
                 safe_close(c->fd);
+                if (c->relay > 0) /* it ends with the socket, and ssh with it */
+                        (void)waitpid(c->relay, NULL, 0);
                 free(c);
         }
         return NULL;
+}
+
+int ctl_fd(const CtlConnection *c)
+{
+        return c->fd;
+}
+
+int ctl_next_event(CtlConnection *c, int timeout_ms, Pmbroker__V1__ServerPacket **ret)
+{
+        _cleanup_(cleanup_wire_free_server) Pmbroker__V1__ServerPacket *packet = NULL;
+        int r = wait_readable(c, timeout_ms < 0 ? 0 : now_usec() + (uint64_t)timeout_ms * 1000);
+
+        *ret = NULL;
+        if (r == -EAGAIN)
+                return EXIT_DONE;
+        if (r < 0)
+                return failed(c, r);
+        r = receive_packet(c, &packet, NULL);
+        if (r != EXIT_DONE)
+                return r;
+        if (packet->body_case == PMBROKER__V1__SERVER_PACKET__BODY_ERROR)
+                return refused(packet->error, NULL);
+        if (packet->body_case == PMBROKER__V1__SERVER_PACKET__BODY_CLOSING)
+                c->closing = true;
+        *ret = TAKE_PTR(packet);
+        return EXIT_DONE;
 }
 
 bool ctl_is_admin(const CtlConnection *c)

@@ -17,10 +17,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/cleanup.h"
+#include "ipc/chronicle.h"
 #include "ipc/lifetime.h"
 #include "ipc/peer.h"
 #include "ipc/poolrecord.h"
@@ -119,6 +122,7 @@ static void correct(Recovery *rec, Pool *pool)
 {
         Server *server = rec->server;
         const Found *found = find_found(rec, pool->id);
+        uint64_t before;
 
         /* A busy pool's own job will tell. */
         if (!is_fresh(rec, pool->store) || pool->busy)
@@ -134,12 +138,35 @@ static void correct(Recovery *rec, Pool *pool)
                 pool_revoke(server, pool, PMBROKER__V1__REVOKE_REASON__REVOKED_LOST, NULL);
                 return;
         }
+        before = pool->size;
         if (found->pool.flags & JOB_POOL_RELEASING)
                 pool_release(server, pool, NULL);
-        else if (broker_correct(server->broker, pool, found->pool.bytes, found->pool.length) < 0)
+        else if (broker_correct(server->broker, pool, found->pool.bytes, found->pool.length) >= 0) {
+                if (pool->size != before)
+                        chronicle(server, &(Happening){
+                                                  .kind = PMBROKER__V1__HAPPENED_KIND__POOL_RESIZED,
+                                                  .pool = pool,
+                                                  .bytes = pool->size,
+                                                  .bytes_before = before,
+                                                  .text = "found so after a restart of the provisioner",
+                                          });
+        } else
                 log_warning("pool %016" PRIx64 " has a size that cannot be: %" PRIu64 " bytes, ignoring it",
                         pool->id, found->pool.bytes);
         pool_release_if_due(server, pool);
+}
+
+/* As the broker before has counted. Where nobody knows that: from anywhere, so that no client takes it for the next
+ * of its own figures. */
+static uint32_t count_gifts(const JobPool *pool)
+{
+        uint32_t n = 0;
+
+        if (pool->flags & JOB_POOL_COUNTED)
+                return 1 + (pool->flags >> JOB_POOL_GIFTS_SHIFT);
+        if (getrandom(&n, sizeof(n), GRND_NONBLOCK) != sizeof(n))
+                n = (uint32_t)pool->pool;
+        return n | UINT32_C(1) << 31;
 }
 
 static int adopt(Recovery *rec, const Found *found)
@@ -181,6 +208,7 @@ static int adopt(Recovery *rec, const Found *found)
                         .max = record->max > found->pool.bytes ? record->max : found->pool.bytes,
                         .created = record->created,
                         .request_id = record->request_id,
+                        .gifts = count_gifts(&found->pool),
                         .owner = owner,
                         .releasing = !found->readable || (found->pool.flags & JOB_POOL_RELEASING),
                 },
@@ -196,7 +224,7 @@ static int adopt(Recovery *rec, const Found *found)
                 pool_release_if_due(server, pool);
         }
         /* The owner stays by its pools; it has the usual time to connect again. */
-        owner_detach(server, owner);
+        owner_detach(server, owner, /* pools_stay= */ false);
         return r;
 }
 
@@ -294,6 +322,20 @@ static void on_pools(const JobReply *reply, const void *tail, int *fd, void *use
                 finish(rec, r);
 }
 
+/* Clients are served meanwhile: a store whose pools are not known yet must not take any. */
+static int set_stores(Recovery *rec, bool fresh_too)
+{
+        StoreInfo stores[JOB_STORES_MAX];
+
+        memcpy(stores, rec->stores, rec->n_stores * sizeof(stores[0]));
+        for (size_t i = 0; i < rec->n_stores; i++)
+                if (rec->fresh[i] && !fresh_too) {
+                        stores[i].available = false;
+                        (void)snprintf(stores[i].reason, sizeof(stores[i].reason), "preparing");
+                }
+        return broker_set_stores(rec->server->broker, stores, rec->n_stores);
+}
+
 static int ask_pools(Recovery *rec, uint64_t after)
 {
         JobRequest request = {.kind = JOB_POOLS, .pool = after};
@@ -301,11 +343,14 @@ static int ask_pools(Recovery *rec, uint64_t after)
         while (rec->current < rec->n_stores && !rec->fresh[rec->current])
                 rec->current++;
         if (rec->current == rec->n_stores) {
-                compare(rec);
-                return 0;
+                int r = set_stores(rec, /* fresh_too= */ true);
+
+                if (r >= 0)
+                        compare(rec);
+                return r;
         }
         request.store = rec->stores[rec->current].index;
-        return jobs_send(rec->server->jobs, &request, NULL, 0, on_pools, rec);
+        return jobs_send(rec->server->jobs, NULL, &request, NULL, 0, on_pools, rec);
 }
 
 static StoreKind kind_of(uint32_t kind)
@@ -354,9 +399,12 @@ static void on_stores(const JobReply *reply, const void *tail, int *fd, void *us
                         .audited = store.flags & JOB_STORE_AUDITED,
                         .capacity = store.capacity,
                         .page_size = store.page_size,
+                        .node = store.node,
                         .dax = tested(store.flags, JOB_STORE_DAX),
                         .quota = tested(store.flags, JOB_STORE_QUOTA),
-                        .seal = tested(store.flags, JOB_STORE_SEAL),
+                        /* A kmem store has none, and needs none. */
+                        .seal = store.kind == JOB_STORE_KMEM ? STORE_NOT_TESTED
+                                                             : tested(store.flags, JOB_STORE_SEAL),
                         .index = store.index,
                 };
                 memcpy(info->name, store.name, sizeof(info->name));
@@ -370,7 +418,7 @@ static void on_stores(const JobReply *reply, const void *tail, int *fd, void *us
                 rec->fresh[rec->n_stores] = info->available && (!known || !known->pools_known);
                 rec->n_stores++;
         }
-        r = broker_set_stores(rec->server->broker, rec->stores, rec->n_stores);
+        r = set_stores(rec, /* fresh_too= */ false);
         if (r >= 0)
                 r = ask_pools(rec, 0);
         if (r < 0)
@@ -388,7 +436,7 @@ int recovery_start(Server *server, void (*done)(int, void *), void *userdata, Re
         rec->server = server;
         rec->done = done;
         rec->userdata = userdata;
-        r = jobs_send(server->jobs, &request, NULL, 0, on_stores, rec);
+        r = jobs_send(server->jobs, NULL, &request, NULL, 0, on_stores, rec);
         if (r < 0) {
                 free(rec);
                 return r;

@@ -20,12 +20,15 @@ vars="BUILD=$build DESTDIR=$dir/root PREFIX=/opt/pmb SYSCONFDIR=/opt/etc UNITDIR
 # shellcheck disable=SC2086
 make --no-print-directory -s $vars install >"$dir/log" 2>&1 || { cat "$dir/log"; fail "make install failed"; }
 
-for f in opt/pmb/sbin/pmbrokerd opt/pmb/bin/pmbrokerctl opt/pmb/lib/libpmbroker.so opt/pmb/include/pmbroker.h opt/pmb/include/pmbroker.hpp \
+for f in opt/pmb/sbin/pmbrokerd opt/pmb/bin/pmbrokerctl opt/pmb/lib/libpmbroker.so opt/pmb/include/pmbroker.h \
+    opt/pmb/include/pmbroker.proto opt/pmb/include/pmbroker.hpp opt/pmb/share/man/man7/pmbroker-protocol.7 \
     opt/pmb/lib/pkgconfig/libpmbroker.pc opt/etc/pmbroker/pmbrokerd.conf opt/units/pmbrokerd.socket \
     opt/units/pmbrokerd.service opt/units/pmbroker-provisioner.socket opt/units/pmbroker-provisioner.service \
     opt/pmb/share/man/man8/pmbrokerd.8 opt/pmb/share/man/man1/pmbrokerctl.1 \
-    opt/pmb/share/man/man5/pmbrokerd.conf.5 opt/pmb/share/man/man3/pmbroker.3 opt/pmb/share/man/man3/pmb_calloc.3 \
-    usr/lib/sysusers.d/pmbroker.conf usr/lib/tmpfiles.d/pmbroker.conf; do
+    opt/pmb/bin/pmbroker-metrics opt/units/pmbroker-metrics.socket opt/units/pmbroker-metrics.service \
+    usr/lib/systemd/catalog/pmbroker.catalog \
+    opt/pmb/share/man/man3/pmbroker.3 opt/pmb/share/man/man3/pmb_calloc.3 \
+    opt/pmb/share/man/man5/pmbrokerd.conf.5 usr/lib/sysusers.d/pmbroker.conf usr/lib/tmpfiles.d/pmbroker.conf; do
     [ -s "$dir/root/$f" ] || fail "/$f is missing or empty"
 done
 ok
@@ -84,6 +87,13 @@ ok
 leaks=$(nm -D --defined-only "$dir/root/opt/pmb/lib/libpmbroker.so" | awk '{print $3}' |
     grep -v -e '^pmb_' -e '^LIBPMBROKER_' || true)
 [ -z "$leaks" ] || fail "the library exports:" "$leaks"
+ok
+
+# Its symbols are those of this minor version: a program linked with another 0.x must not be loaded with it.
+version=$(PKG_CONFIG_SYSROOT_DIR='' pkg-config --modversion libpmbroker)
+foreign=$(nm -D --with-symbol-versions --defined-only "$dir/root/opt/pmb/lib/libpmbroker.so" | awk '{print $3}' |
+    grep '^pmb_' | grep -v "@@LIBPMBROKER_${version%.*}\$" || true)
+[ -z "$foreign" ] || fail "not in the node of $version:" "$foreign"
 ok
 
 # shellcheck disable=SC2086

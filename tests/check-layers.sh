@@ -23,11 +23,12 @@ allowed() {
     daemon) echo base proto core ipc provisioner ;;
     client) echo base proto client ;;
     ctl) echo base proto ctl ;;
+    exporter) echo base proto ctl exporter ;;
     examples | bench | bench/heap) echo client ;;
     esac
 }
 
-for layer in base proto daemon/core daemon/provisioner daemon/ipc daemon client ctl examples bench bench/heap; do
+for layer in base proto daemon/core daemon/provisioner daemon/ipc daemon client ctl exporter examples bench bench/heap; do
     for f in "$layer"/*.c "$layer"/*.h; do
         [ -e "$f" ] || continue
         checked=$((checked + 1))

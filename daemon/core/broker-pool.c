@@ -86,6 +86,8 @@ static Result charge_named(const Broker *broker, Tenant *tenant, const CreateReq
         }
         if (!store->info.available)
                 return unavailable(broker, store->info.name, ret_refusal);
+        if (store->drained)
+                return refuse_plain(ret_refusal, RESULT_STORE_DRAINED, store->info.name);
         return quota_charge(tenant, store, request->size, ret, ret_refusal);
 }
 
@@ -122,11 +124,11 @@ static uint64_t max_of_quota(const Charge *charge)
         return max < POOL_BYTES_MAX ? max : POOL_BYTES_MAX;
 }
 
-static Result reserve_create(Broker *broker, const CreateRequest *request, Pool **ret, Refusal *ret_refusal)
+static Result reserve_create(
+        Broker *broker, const CreateRequest *request, Tenant *tenant, Pool **ret, Refusal *ret_refusal)
 {
         uint64_t max = request->max != 0 ? request->max : request->size;
         Charge charge = {0};
-        Tenant *tenant;
         Result result;
         Pool *pool;
 
@@ -135,7 +137,6 @@ static Result reserve_create(Broker *broker, const CreateRequest *request, Pool 
                 return refuse_invalid(ret_refusal, request->size);
         if (max != BROKER_MAX_OF_QUOTA && (!pool_size_is_valid(max) || max < request->size))
                 return refuse_invalid(ret_refusal, max);
-        tenant = match_tenant(broker, request->peer);
         if (!tenant)
                 return refuse_plain(ret_refusal, RESULT_NO_TENANT, "");
 
@@ -158,6 +159,7 @@ static Result reserve_create(Broker *broker, const CreateRequest *request, Pool 
         pool->max = max == BROKER_MAX_OF_QUOTA ? max_of_quota(&charge) : max;
         pool->created = request->now_usec;
         pool->request_id = request->request_id;
+        pool->gifts = 1;
         pool_begin(pool, request->size);
         *ret = pool;
         return RESULT_OK;
@@ -165,7 +167,20 @@ static Result reserve_create(Broker *broker, const CreateRequest *request, Pool 
 
 Result broker_reserve_create(Broker *broker, const CreateRequest *request, Pool **ret, Refusal *ret_refusal)
 {
-        return broker_answer(broker, reserve_create(broker, request, ret, ret_refusal));
+        Tenant *tenant = match_tenant(broker, request->peer);
+
+        return broker_answer(broker, tenant, reserve_create(broker, request, tenant, ret, ret_refusal));
+}
+
+Pool *broker_find_request(const Owner *owner, uint64_t request_id)
+{
+        list_for_each (it, &owner->pools) {
+                Pool *pool = list_entry(it, Pool, owner_link);
+
+                if (pool->request_id == request_id && request_id != 0 && pool->state != POOL_RELEASING)
+                        return pool;
+        }
+        return NULL;
 }
 
 /* Every other operation changes the size. */
@@ -180,6 +195,8 @@ void broker_commit_create(Broker *broker, Pool *pool, uint64_t length)
         assert(is_being_created(pool));
         assert(length >= pool->size);
         pool->length = length;
+        pool->tenant->created++;
+        pool->store->created++;
         pool_end(pool);
         if (pool->state == POOL_RESERVED)
                 pool_set_state(pool, POOL_READY);
@@ -250,6 +267,7 @@ int broker_adopt(Broker *broker, const AdoptRequest *request, Pool **ret)
         pool->max = request->max;
         pool->created = request->created;
         pool->request_id = request->request_id;
+        pool->gifts = request->gifts;
         pool_set_state(pool, request->releasing ? POOL_RELEASING : POOL_READY);
         *ret = pool;
         return 0;
@@ -275,5 +293,7 @@ bool broker_release_is_due(const Pool *pool)
 void broker_finish_release(Broker *broker, Pool *pool)
 {
         assert(broker_release_is_due(pool));
+        pool->tenant->released++;
+        pool->store->released++;
         broker_remove_pool(broker, pool);
 }

@@ -63,7 +63,7 @@ static Result reserve_grow(Broker *broker, Pool *pool, uint64_t size, bool *ret_
 
 Result broker_reserve_grow(Broker *broker, Pool *pool, uint64_t size, bool *ret_noop, Refusal *ret_refusal)
 {
-        return broker_answer(broker, reserve_grow(broker, pool, size, ret_noop, ret_refusal));
+        return broker_answer(broker, pool->tenant, reserve_grow(broker, pool, size, ret_noop, ret_refusal));
 }
 
 void broker_commit_grow(Broker *broker, Pool *pool, uint64_t length)
@@ -103,7 +103,14 @@ static Result reserve_shrink(Pool *pool, uint64_t units, Refusal *ret_refusal)
 
 Result broker_reserve_shrink(Broker *broker, Pool *pool, uint64_t units, Refusal *ret_refusal)
 {
-        return broker_answer(broker, reserve_shrink(pool, units, ret_refusal));
+        return broker_answer(broker, pool->tenant, reserve_shrink(pool, units, ret_refusal));
+}
+
+static void count_gift(Pool *pool)
+{
+        pool->gifts++;
+        if (pool->gifts == 0)
+                pool->gifts = 1;
 }
 
 void broker_commit_shrink(Broker *broker, Pool *pool, uint64_t now_usec)
@@ -112,6 +119,7 @@ void broker_commit_shrink(Broker *broker, Pool *pool, uint64_t now_usec)
         assert(is_shrinking(pool));
         charge_shrink(&pool->charge, pool->size - pool->pending);
         pool->size = pool->pending;
+        count_gift(pool);
         if (pool->target != 0)
                 pool->target_since = now_usec;
         pool_end(pool);
@@ -122,6 +130,12 @@ void broker_abort_shrink(Broker *broker, Pool *pool)
         (void)broker;
         assert(is_shrinking(pool));
         pool_end(pool);
+}
+
+void broker_lose_shrink(Broker *broker, Pool *pool)
+{
+        pool->in_doubt = pool->pending;
+        broker_abort_shrink(broker, pool);
 }
 
 /* ------------------------------------------------------------------------------------------------ target */
@@ -143,7 +157,7 @@ static Result set_target(Pool *pool, uint64_t size, uint64_t now_usec, Refusal *
 
 Result broker_set_target(Broker *broker, Pool *pool, uint64_t size, uint64_t now_usec, Refusal *ret_refusal)
 {
-        return broker_answer(broker, set_target(pool, size, now_usec, ret_refusal));
+        return broker_answer(broker, pool->tenant, set_target(pool, size, now_usec, ret_refusal));
 }
 
 void broker_end_target(Broker *broker, Pool *pool)
@@ -170,6 +184,9 @@ int broker_correct(Broker *broker, Pool *pool, uint64_t size, uint64_t length)
         r = charge_set_forced(&pool->charge, size);
         if (r < 0)
                 return r;
+        if (pool->in_doubt == size && size < pool->size)
+                count_gift(pool);
+        pool->in_doubt = 0;
         pool->size = size;
         pool->length = length;
         if (pool->max < size)

@@ -65,6 +65,15 @@ void broker_stores_lost(Broker *broker);
 /* One store is not available for now, or still not but for another reason. */
 void broker_set_unavailable(Broker *broker, const char *store, const char *reason);
 
+/* No new pools for the store, or new ones again. STORE_UNKNOWN. */
+Result broker_drain_store(Broker *broker, const char *store, bool drained, Refusal *ret_refusal);
+/* Other limits than the configured ones for a tenant that is configured: see tenant.h. TENANT_UNKNOWN, and INVALID for
+ * limits that no configuration could have, or bits that are none or in both. */
+Result broker_override_limits(Broker *broker, const char *tenant, unsigned set, unsigned clear,
+        const TenantLimits *limits, Refusal *ret_refusal);
+/* What bytes_max and percent come to over the stores that are available now; UINT64_MAX: no limit. */
+uint64_t broker_bytes_limit(const Broker *broker, const Tenant *tenant);
+
 const List *broker_stores(const Broker *broker);  /* Store.store_link */
 const List *broker_tenants(const Broker *broker); /* see broker_tenant_from_link(), configuration order */
 Tenant *broker_tenant_from_link(const List *link);
@@ -105,10 +114,13 @@ typedef struct CreateRequest {
 } CreateRequest;
 
 /* INVALID (size or max out of range or no multiple of a unit, max < size), NO_TENANT, STORE_UNKNOWN,
- * STORE_UNAVAILABLE, RETRY (instead of it, and of STORE_UNKNOWN while no store is known at all, when the
+ * STORE_UNAVAILABLE, STORE_DRAINED, RETRY (instead of UNAVAILABLE, and of STORE_UNKNOWN while no store is known at all, when the
  * provisioner is away), QUOTA_POOL_SIZE, QUOTA_POOLS, QUOTA_BYTES, STORE_FULL; checked in this order. When
  * no store was named and none has room, the refusal is that of the one with the most free bytes. */
 Result broker_reserve_create(Broker *broker, const CreateRequest *request, Pool **ret, Refusal *ret_refusal);
+/* The owner's pool that was made, or is being made, by this request (non-zero), unless it is being released;
+ * NULL if there is none. */
+Pool *broker_find_request(const Owner *owner, uint64_t request_id);
 /* The pool exists: length, at least its size, is its file's. */
 void broker_commit_create(Broker *broker, Pool *pool, uint64_t length);
 /* It could not be made; the pool is freed, even if its release was begun meanwhile. */
@@ -130,6 +142,9 @@ void broker_abort_grow(Broker *broker, Pool *pool);
 Result broker_reserve_shrink(Broker *broker, Pool *pool, uint64_t units, Refusal *ret_refusal);
 void broker_commit_shrink(Broker *broker, Pool *pool, uint64_t now_usec);
 void broker_abort_shrink(Broker *broker, Pool *pool);
+/* As abort; but perhaps it was done: the next broker_correct() finds out by the size, as nothing else has
+ * changed it. */
+void broker_lose_shrink(Broker *broker, Pool *pool);
 
 /* An administrator wants the pool at `size` < its size: the pool is RESIZING until that is reached or
  * broker_end_target(). INVALID, BUSY. */
@@ -163,6 +178,7 @@ typedef struct AdoptRequest {
         uint64_t max;
         uint64_t created;
         uint64_t request_id;
+        uint32_t gifts; /* as counted before; non-zero */
         Owner *owner;
         bool releasing;
 } AdoptRequest;

@@ -67,8 +67,10 @@ struct Pool {
         uint64_t target_since; /* usec: when the owner last gave something back */
         uint64_t created;      /* usec */
         uint64_t request_id;
-        bool busy; /* pending is set: an operation is reserved and neither committed nor aborted */
-        bool lost; /* revoked, truncated or the like: the owner was or is to be told */
+        uint32_t gifts; /* give-backs committed, and 1; anything after an adoption without count; never 0 */
+        uint64_t in_doubt; /* size that a lost give-back would have made; 0: none */
+        bool busy;         /* pending is set: an operation is reserved and neither committed nor aborted */
+        bool lost;         /* revoked, truncated or the like: the owner was or is to be told */
         uint64_t release_attempts;
         List owner_link;
         List broker_link; /* Broker.pools, by seq */

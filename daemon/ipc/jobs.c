@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* One connection, a table of the jobs under way, and a timer that connects again. */
+/* One connection, a table of the jobs under way or waiting, and a timer that connects again. */
 
 #include "ipc/jobs.h"
 
@@ -28,15 +28,13 @@ typedef struct Job {
         uint32_t kind;
         JobCallback callback;
         void *userdata;
+        JobLine *line; /* or NULL */
+        bool in_window;
+        List link; /* JobLine.waiting, then Jobs.unsent until the socket has taken it */
         UT_hash_handle hh;
-} Job;
-
-/* A packet that the socket did not take yet. */
-typedef struct Unsent {
-        List link;
         size_t size;
-        uint8_t data[];
-} Unsent;
+        uint8_t packet[];
+} Job;
 
 struct Jobs {
         sd_event *event;
@@ -48,8 +46,8 @@ struct Jobs {
         uint64_t retry_usec;
         bool announced; /* its absence was logged */
         uint64_t next_serial;
-        Job *under_way; /* by serial */
-        List unsent;
+        Job *under_way; /* by serial; also those that wait */
+        List unsent;    /* Job.link: their turn has come, but the socket is full */
         _Alignas(8) uint8_t buffer[JOB_PACKET_MAX];
 };
 
@@ -67,12 +65,15 @@ static void schedule_retry(Jobs *jobs)
         jobs->retry_usec = jobs->retry_usec * 2 > RETRY_MAX_USEC ? RETRY_MAX_USEC : jobs->retry_usec * 2;
 }
 
-static void drop_unsent(Jobs *jobs)
+void jobline_init(JobLine *line, uint32_t window)
 {
-        list_for_each_safe (it, &jobs->unsent) {
-                list_unlink(it);
-                free(list_entry(it, Unsent, link));
-        }
+        *line = (JobLine){.window = window};
+        list_init(&line->waiting);
+}
+
+bool jobline_is_idle(const JobLine *line)
+{
+        return line->under_way == 0 && list_is_empty(&line->waiting);
 }
 
 /* End the connection and everything that hung on it. */
@@ -82,11 +83,16 @@ static void drop_connection(Jobs *jobs, int error)
 
         jobs->io = sd_event_source_disable_unref(jobs->io);
         jobs->fd = safe_close(jobs->fd);
-        drop_unsent(jobs);
 
         /* A callback may send the next job: it finds no connection, and the table is ours alone. */
         lost = jobs->under_way;
         jobs->under_way = NULL;
+        HASH_ITER(hh, lost, job, tmp)
+        {
+                list_unlink(&job->link);
+                if (job->line && job->in_window)
+                        job->line->under_way--;
+        }
         HASH_ITER(hh, lost, job, tmp)
         {
                 JobReply reply = {
@@ -194,63 +200,88 @@ bool jobs_is_connected(const Jobs *jobs)
 static int flush_unsent(Jobs *jobs)
 {
         while (!list_is_empty(&jobs->unsent)) {
-                Unsent *u = list_first(&jobs->unsent, Unsent, link);
-                int r = wire_send(jobs->fd, u->data, u->size, -1);
+                Job *job = list_first(&jobs->unsent, Job, link);
+                int r = wire_send(jobs->fd, job->packet, job->size, -1);
 
                 if (r == -EAGAIN)
                         return sd_event_source_set_io_events(jobs->io, EPOLLIN | EPOLLOUT);
                 if (r < 0)
                         return r;
-                list_unlink(&u->link);
-                free(u);
+                list_unlink(&job->link);
         }
         return sd_event_source_set_io_events(jobs->io, EPOLLIN);
 }
 
-int jobs_send(Jobs *jobs, JobRequest *request, const void *tail, size_t tail_size, JobCallback callback,
-        void *userdata)
+/* Into the socket, or behind what it has not taken yet. */
+static int transmit(Jobs *jobs, Job *job)
 {
-        uint8_t packet[sizeof(*request) + JOB_USAGE_MAX * sizeof(uint64_t)];
+        int r = list_is_empty(&jobs->unsent) ? wire_send(jobs->fd, job->packet, job->size, -1) : -EAGAIN;
+
+        if (r == -EAGAIN) {
+                list_append(&jobs->unsent, &job->link);
+                return sd_event_source_set_io_events(jobs->io, EPOLLIN | EPOLLOUT);
+        }
+        return r;
+}
+
+/* The next of those who wait. One that cannot be sent ends the connection, and with it everything that is under way;
+ * that is noticed, and told, by on_io(). */
+static void advance(Jobs *jobs, JobLine *line)
+{
+        while (jobs->fd >= 0 && line->under_way < line->window && !list_is_empty(&line->waiting)) {
+                Job *job = list_first(&line->waiting, Job, link);
+
+                list_unlink(&job->link);
+                job->in_window = true;
+                line->under_way++;
+                if (transmit(jobs, job) < 0)
+                        (void)shutdown(jobs->fd, SHUT_RDWR);
+        }
+}
+
+int jobs_send(Jobs *jobs, JobLine *line, JobRequest *request, const void *tail, size_t tail_size,
+        JobCallback callback, void *userdata)
+{
         size_t size = sizeof(*request) + tail_size;
         _cleanup_free_ Job *job = NULL;
         int r;
 
-        assert(size <= sizeof(packet));
+        assert(size <= JOB_PACKET_MAX);
         if (jobs->fd < 0)
                 return -ENOTCONN;
-        job = calloc(1, sizeof(*job));
+        job = calloc(1, sizeof(*job) + size);
         if (!job)
                 return -ENOMEM;
         request->version = JOB_VERSION;
-        request->serial = jobs->next_serial;
-        memcpy(packet, request, sizeof(*request));
+        request->serial = jobs->next_serial++;
+        memcpy(job->packet, request, sizeof(*request));
         if (tail_size > 0)
-                memcpy(packet + sizeof(*request), tail, tail_size);
-
-        r = list_is_empty(&jobs->unsent) ? wire_send(jobs->fd, packet, size, -1) : -EAGAIN;
-        if (r == -EAGAIN) {
-                Unsent *u = malloc(sizeof(*u) + size);
-
-                if (!u)
-                        return -ENOMEM;
-                u->size = size;
-                memcpy(u->data, packet, size);
-                list_append(&jobs->unsent, &u->link);
-                (void)sd_event_source_set_io_events(jobs->io, EPOLLIN | EPOLLOUT);
-        } else if (r < 0)
-                /* The end of the connection is noticed, and told, by on_io(). */
-                return wire_error_is_disconnect(r) ? -ENOTCONN : r;
-
-        jobs->next_serial++;
+                memcpy(job->packet + sizeof(*request), tail, tail_size);
+        job->size = size;
         job->serial = request->serial;
         job->kind = request->kind;
         job->callback = callback;
         job->userdata = userdata;
+        job->line = line;
+        list_init(&job->link);
         HASH_ADD(hh, jobs->under_way, serial, sizeof(job->serial), job);
-        if (!job->hh.tbl) { /* how uthash says that it had no memory; nobody can take the reply: end the
-                               connection */
-                (void)shutdown(jobs->fd, SHUT_RDWR);
+        if (!job->hh.tbl) /* how uthash says that it had no memory */
                 return -ENOMEM;
+        if (line && line->under_way >= line->window) {
+                list_append(&line->waiting, &job->link);
+                (void)TAKE_PTR(job);
+                return 0;
+        }
+        r = transmit(jobs, job);
+        if (r < 0) {
+                list_unlink(&job->link);
+                HASH_DEL(jobs->under_way, job);
+                /* The end of the connection is noticed, and told, by on_io(). */
+                return wire_error_is_disconnect(r) ? -ENOTCONN : r;
+        }
+        if (line) {
+                job->in_window = true;
+                line->under_way++;
         }
         (void)TAKE_PTR(job);
         return 0;
@@ -270,6 +301,7 @@ static size_t tail_size_of(const JobReply *reply)
         case JOB_PLAN:
         case JOB_APPLY:
         case JOB_DEPROVISION:
+        case JOB_RELOAD:
                 return reply->n <= JOB_STEPS_MAX ? reply->n * sizeof(JobStep) : SIZE_MAX;
         case JOB_EVENT_REASON:
                 return reply->n == 1 ? sizeof(JobStore) : SIZE_MAX;
@@ -308,7 +340,14 @@ static int receive(Jobs *jobs)
         HASH_FIND(hh, jobs->under_way, &reply.serial, sizeof(reply.serial), job);
         if (!job || job->kind != reply.kind)
                 return -EBADMSG;
+        if (job->line && !job->in_window)
+                return -EBADMSG; /* not even asked */
         HASH_DEL(jobs->under_way, job);
+        list_unlink(&job->link);
+        if (job->line) {
+                job->line->under_way--;
+                advance(jobs, job->line);
+        }
         job->callback(&reply, jobs->buffer + sizeof(reply), &fd, job->userdata);
         free(job);
         return 0;

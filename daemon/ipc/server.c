@@ -10,6 +10,7 @@
 #include "base/parse.h"
 #include "ipc/lifetime.h"
 #include "ipc/listener.h"
+#include "ipc/schedule.h"
 #include "ipc/session.h"
 
 static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
@@ -17,8 +18,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
         Server *server = userdata;
 
         (void)usec;
-        if (server->listen_source)
-                (void)sd_event_source_set_enabled(server->listen_source, SD_EVENT_ON);
+        listener_resume(server);
         if (server->ready)
                 lifetime_tick(server);
         (void)sd_event_source_set_time_relative(source, USEC_PER_SEC);
@@ -36,15 +36,20 @@ int server_new(const ServerOptions *options, Server **ret)
                 return -ENOMEM;
         server->event = sd_event_ref(options->event);
         server->listen_fd = TAKE_FD(listen_fd);
-        server->admin_uid = options->admin_uid;
-        server->admin_gid = (uint32_t)-1;
+        server->hooks = options->hooks;
+        server->roles = (RolePolicy){
+                .admin_gid = (uint32_t)-1, .admin_uid = options->admin_uid, .observer_gid = (uint32_t)-1};
         list_init(&server->sessions);
+        turns_init(&server->turns);
+        turn_init(&server->accepting);
 
         r = broker_new(&server->broker);
         if (r >= 0)
                 r = users_new(&server->users);
         if (r >= 0)
                 r = jobs_new(options->event, options->jobs_path, options->job_hooks, &server->jobs);
+        if (r >= 0)
+                r = schedule_start(server);
         if (r >= 0)
                 r = sd_event_add_time_relative(server->event, &server->tick, CLOCK_MONOTONIC, USEC_PER_SEC,
                         USEC_PER_SEC / 10, on_tick, server);
@@ -67,6 +72,7 @@ Server *server_free(Server *server)
         if (!server)
                 return NULL;
         sd_event_source_disable_unref(server->listen_source);
+        sd_event_source_disable_unref(server->turn_source);
         sd_event_source_disable_unref(server->tick);
         server->jobs = jobs_free(server->jobs); /* ends the calls under way */
         list_for_each_safe (it, &server->sessions)
@@ -78,6 +84,8 @@ Server *server_free(Server *server)
                         owner_unwatch(list_entry(it, Owner, owner_link));
         }
         broker_free(server->broker);
+        if (server->users)
+                listener_drop_arrivals(server);
         users_free(server->users);
         safe_close(server->listen_fd);
         sd_event_unref(server->event);
@@ -90,11 +98,12 @@ int server_start(Server *server)
         return listener_start(server);
 }
 
-void server_configure(Server *server, const Limits *limits, uint32_t admin_gid, bool match_units)
+void server_configure(Server *server, const ServerSettings *settings)
 {
-        server->limits = *limits;
-        server->admin_gid = admin_gid;
-        server->match_units = match_units;
+        server->limits = settings->limits;
+        server->roles.admin_gid = settings->admin_gid;
+        server->roles.observer_gid = settings->observer_gid;
+        server->match_units = settings->match_units;
 }
 
 uint64_t server_now(Server *server)
@@ -103,6 +112,12 @@ uint64_t server_now(Server *server)
 
         (void)sd_event_now(server->event, CLOCK_MONOTONIC, &now);
         return now;
+}
+
+User *server_user(Server *server, uint32_t uid)
+{
+        return users_get(server->users, uid, server->limits.requests_per_sec, server->limits.requests_burst,
+                server_now(server));
 }
 
 void server_tell_owner(

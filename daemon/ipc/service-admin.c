@@ -17,6 +17,7 @@ _Static_assert(PMBROKER__V1__STORE_KIND__KIND_TMPFS == (int)STORE_TMPFS, "kinds"
 _Static_assert(PMBROKER__V1__STORE_KIND__KIND_DIR == (int)STORE_DIR, "kinds");
 _Static_assert(PMBROKER__V1__STORE_KIND__KIND_FSDAX == (int)STORE_FSDAX, "kinds");
 _Static_assert(PMBROKER__V1__STORE_KIND__KIND_KMEM == (int)STORE_KMEM, "kinds");
+_Static_assert(PMBROKER__V1__STORE_KIND__KIND_KMEM == (int)STORE_KMEM, "kinds");
 
 _Static_assert(PMBROKER__V1__TESTED__HOLDS == (int)STORE_HOLDS, "tested");
 _Static_assert(PMBROKER__V1__TESTED__DOES_NOT_HOLD == (int)STORE_DOES_NOT_HOLD, "tested");
@@ -48,7 +49,11 @@ void service_list_stores(Call *call, const Pmbroker__V1__ClientPacket *packet)
                 row->dax = (Pmbroker__V1__Tested)store->info.dax;
                 row->quota = (Pmbroker__V1__Tested)store->info.quota;
                 row->seal = (Pmbroker__V1__Tested)store->info.seal;
+                row->node = store->info.node;
                 row->reason = (char *)(uintptr_t)store->info.reason;
+                row->drained = store->drained;
+                row->created = store->created;
+                row->released = store->released;
                 pointers[list.n_rows++] = row;
         }
         list.rows = pointers;
@@ -105,6 +110,11 @@ void service_list_tenants(Call *call, const Pmbroker__V1__ClientPacket *packet)
                 row->pools = figures.pools;
                 row->pools_max = config->pools_max;
                 row->pool_bytes_max = config->pool_bytes_max;
+                row->bytes_limit = broker_bytes_limit(call->server->broker, tenant);
+                row->overridden = figures.overridden;
+                row->created = figures.created;
+                row->released = figures.released;
+                row->refused = figures.refused;
                 join_stores(config, stores[list.n_rows]);
                 row->stores = stores[list.n_rows];
                 pointers[list.n_rows++] = row;
@@ -128,7 +138,7 @@ void service_get_status(Call *call, const Pmbroker__V1__ClientPacket *packet)
         status.pid = (uint32_t)getpid();
         status.provisioner = server->ready;
         /* How full the host is, and by how many, is not for everybody. */
-        if (call->session->role == ROLE_ADMIN) {
+        if (call->session->role >= ROLE_OBSERVER) {
                 status.sessions = server->n_sessions;
                 status.sessions_max = server->limits.sessions_max;
                 status.pools = figures.pools;

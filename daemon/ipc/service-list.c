@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "ipc/lifetime.h"
+#include "ipc/schedule.h"
 #include "ipc/service.h"
 
 #define ROWS_MAX 64 /* of at most 230 bytes each: a page fits into a packet */
@@ -24,6 +26,7 @@ typedef struct Row {
 
 typedef struct Page {
         Call *call;
+        User *user;       /* who asks; lives as long as there are jobs of his */
         unsigned waiting; /* jobs */
         uint64_t next;
         size_t n;
@@ -50,6 +53,8 @@ static void fill_row(const Server *server, const Pool *pool, const Row *row, Pmb
         ret->max = pool->max;
         ret->target = pool->target;
         ret->audited = pool->store->info.audited;
+        ret->grace_usec = pool_edge(pool)->revoke_at > now ? pool_edge(pool)->revoke_at - now : 0;
+        ret->gifts = pool->gifts;
 }
 
 _Static_assert(PMBROKER__V1__POOL_STATE__STATE_RESERVED == POOL_RESERVED + 1, "states");
@@ -88,6 +93,9 @@ static void reply_page(Page *page)
 static void on_usage(const JobReply *reply, const void *tail, int *fd, void *userdata)
 {
         Page *page = userdata;
+        Server *server = page->call->server;
+        uint64_t begin = schedule_clock();
+        User *user = page->user;
 
         (void)fd;
         for (uint32_t i = 0; reply->error == 0 && i < reply->n; i++) {
@@ -103,6 +111,7 @@ static void on_usage(const JobReply *reply, const void *tail, int *fd, void *use
         page->waiting--;
         if (page->waiting == 0)
                 reply_page(page);
+        schedule_charge(server, user, begin);
 }
 
 /* Ask for what one store holds of the page. */
@@ -121,7 +130,8 @@ static void ask_usage(Page *page, const Store *store)
         if (request.n == 0)
                 return;
         /* Without a provisioner the figures stay unknown, which the rows say. */
-        if (jobs_send(server->jobs, &request, ids, request.n * sizeof(ids[0]), on_usage, page) == 0)
+        if (jobs_send(server->jobs, &page->user->jobs, &request, ids, request.n * sizeof(ids[0]), on_usage,
+                    page) == 0)
                 page->waiting++;
 }
 
@@ -164,6 +174,7 @@ static Page *take_page(Call *call, Scope scope, uint64_t after)
         if (!page)
                 return NULL;
         page->call = call;
+        page->user = call->session->user;
         list_for_each (it, broker_pools(call->server->broker)) {
                 const Pool *pool = list_entry(it, Pool, broker_link);
 
@@ -193,7 +204,7 @@ static void list_page(Call *call, Scope scope, uint64_t after, bool with_usage)
 
 void service_list_pools(Call *call, const Pmbroker__V1__ClientPacket *packet)
 {
-        Scope scope = call->session->role == ROLE_ADMIN ? SCOPE_ALL : SCOPE_USER;
+        Scope scope = call->session->role >= ROLE_OBSERVER ? SCOPE_ALL : SCOPE_USER;
 
         list_page(call, scope, packet->list_pools->after, /* with_usage= */ true);
 }
@@ -210,7 +221,7 @@ void service_get_pool(Call *call, const Pmbroker__V1__ClientPacket *packet)
         Page *page;
 
         if (!pool || pool->state == POOL_RESERVED ||
-                !is_in_scope(pool, s, s->role == ROLE_ADMIN ? SCOPE_ALL : SCOPE_USER)) {
+                !is_in_scope(pool, s, s->role >= ROLE_OBSERVER ? SCOPE_ALL : SCOPE_USER)) {
                 call_refuse(call, &(Refusal){.code = RESULT_NOT_FOUND});
                 return;
         }
@@ -220,6 +231,7 @@ void service_get_pool(Call *call, const Pmbroker__V1__ClientPacket *packet)
                 return;
         }
         page->call = call;
+        page->user = call->session->user;
         page->rows[page->n++] = (Row){.pool = pool->id};
         finish_page(page, /* with_usage= */ true);
 }

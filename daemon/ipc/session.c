@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
+ * A session that can be read from is not read from at once: it waits until it is its user's turn (schedule.h).
  * Reading stops while 16 requests are under way, and a session that does not read its answers is closed, so
  * that no client can make us hold more than a few packets for it. The one thing that the kernel counts
  * against the user and not the connection are descriptors in flight: a second one is sent only when the
@@ -16,15 +17,17 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "ipc/chronicle.h"
 #include "ipc/lifetime.h"
+#include "ipc/schedule.h"
 #include "ipc/service.h"
 #include "log.h"
 #include "proto/wire.h"
 
-#define READS_PER_TURN   8 /* then the others have their turn */
 #define FD_POLL_MIN_USEC UINT64_C(1000)
 #define FD_POLL_MAX_USEC (100 * UINT64_C(1000))
 
@@ -55,11 +58,14 @@ static void update_io(Session *s)
 
         if (s->closing)
                 return;
-        if (s->in_flight < LIMIT_IN_FLIGHT)
+        if (!list_is_linked(&s->talking_link) && s->in_flight < LIMIT_IN_FLIGHT)
                 events |= EPOLLIN;
         if (!list_is_empty(&s->outputs) && !s->fd_timer)
                 events |= EPOLLOUT;
         (void)sd_event_source_set_io_events(s->io, events);
+        /* That the peer has hung up would be said again and again until its last words are read. */
+        (void)sd_event_source_set_enabled(
+                s->io, events == 0 && list_is_linked(&s->talking_link) ? SD_EVENT_OFF : SD_EVENT_ON);
 }
 
 static void free_output(SessionOutput *o)
@@ -88,6 +94,7 @@ void session_close(Session *s)
                 return;
         (void)send_queued(s); /* whether it can be sent or not, the session ends */
         s->closing = true;
+        schedule_leave(s);
         s->io = sd_event_source_disable_unref(s->io);
         s->hello_timer = sd_event_source_disable_unref(s->hello_timer);
         s->unread_timer = sd_event_source_disable_unref(s->unread_timer);
@@ -95,6 +102,16 @@ void session_close(Session *s)
         /* Callers may still hold the session: it goes when the loop comes round. */
         if (sd_event_add_defer(s->server->event, &s->io, on_free, s) < 0)
                 log_error("no memory to end a session, leaving it to the next start");
+}
+
+void session_evict(Session *s)
+{
+        s->evicted = true;
+        session_close(s);
+        list_unlink(&s->server_link);
+        s->server->n_sessions--;
+        s->user->n_sessions--;
+        s->user = NULL;
 }
 
 Session *session_free(Session *s)
@@ -119,10 +136,13 @@ Session *session_free(Session *s)
                 list_unlink(&s->server_link);
                 s->server->n_sessions--;
         }
+        schedule_leave(s);
+        if (s->watching)
+                s->server->n_watching--;
         if (s->user)
                 s->user->n_sessions--;
         if (s->owner)
-                owner_detach(s->server, s->owner);
+                owner_detach(s->server, s->owner, s->evicted);
         safe_close(s->fd);
         peer_deinit(&s->peer);
         free(s);
@@ -300,7 +320,21 @@ void session_send(Session *s, const Pmbroker__V1__ServerPacket *packet, int pass
         send_bytes(s, data, (size_t)n, pass_fd);
 }
 
+bool session_has_room(const Session *s)
+{
+        return s->output_bytes < LIMIT_UNREAD / 2;
+}
+
 /* ------------------------------------------------------------------------------------------------- calls */
+
+/* Finer than the time of the loop's turn, in which most requests are answered. */
+static uint64_t precise_now(void)
+{
+        struct timespec ts = {0};
+
+        (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+        return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
+}
 
 static void keep_result(Session *s, const Call *call, const uint8_t *data, size_t size)
 {
@@ -333,6 +367,7 @@ void call_reply(Call *call, Pmbroker__V1__ServerPacket *packet, int pass_fd)
 {
         Session *s = call->session;
 
+        metrics_observe(&call->server->metrics.requests[call->kind], precise_now() - call->begun_usec);
         if (s) {
                 uint8_t data[WIRE_SERVER_MAX];
                 ssize_t n;
@@ -355,6 +390,9 @@ void call_refuse(Call *call, const Refusal *refusal)
         Pmbroker__V1__ServerPacket packet = PMBROKER__V1__SERVER_PACKET__INIT;
         Pmbroker__V1__Error error = PMBROKER__V1__ERROR__INIT;
 
+        call->server->metrics.refusals[refusal->code]++;
+        if (call->session)
+                chronicle_refusal(call->session, refusal);
         error.code = (Pmbroker__V1__Code)refusal->code;
         error.errno_value = refusal->code == RESULT_FAILED && refusal->errno_value > 0
                                     ? refusal->errno_value
@@ -484,6 +522,9 @@ static void handle_packet(Session *s, const uint8_t *data, size_t size)
         call->session = s;
         call->serial = packet->serial;
         call->request_id = packet->request_id;
+        call->begun_usec = precise_now();
+        call->kind = service_kind(packet);
+        s->n_requests++;
         list_append(&s->calls, &call->session_link);
         list_init(&call->wait_link);
         s->in_flight++;
@@ -494,10 +535,33 @@ static void handle_packet(Session *s, const uint8_t *data, size_t size)
         wire_free_client(packet);
 }
 
+bool session_serve(Session *s)
+{
+        uint8_t data[WIRE_CLIENT_MAX];
+        ssize_t n;
+
+        if (s->closing || s->in_flight >= LIMIT_IN_FLIGHT)
+                return false;
+        n = wire_recv(s->fd, data, sizeof(data), NULL);
+        if (n == -EAGAIN)
+                return false;
+        if (n == -EBADMSG)
+                refuse_and_close(s, 0, RESULT_MALFORMED);
+        else if (n <= 0)
+                session_close(s);
+        else
+                handle_packet(s, data, (size_t)n);
+        return !s->closing && s->in_flight < LIMIT_IN_FLIGHT;
+}
+
+void session_listen(Session *s)
+{
+        update_io(s);
+}
+
 static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
         Session *s = userdata;
-        uint8_t data[WIRE_CLIENT_MAX];
 
         (void)source;
         (void)fd;
@@ -507,21 +571,8 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdat
                 session_close(s); /* what it still asks, nobody reads the answer to */
                 return 0;
         }
-        for (unsigned i = 0; i < READS_PER_TURN && !s->closing && s->in_flight < LIMIT_IN_FLIGHT; i++) {
-                ssize_t n = wire_recv(s->fd, data, sizeof(data), NULL);
-
-                if (n == -EAGAIN)
-                        break;
-                if (n == -EBADMSG) {
-                        refuse_and_close(s, 0, RESULT_MALFORMED);
-                        break;
-                }
-                if (n <= 0) {
-                        session_close(s);
-                        break;
-                }
-                handle_packet(s, data, (size_t)n);
-        }
+        if (!s->closing && s->in_flight < LIMIT_IN_FLIGHT && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
+                schedule_session(s);
         update_io(s);
         return 0;
 }
@@ -547,7 +598,9 @@ int session_new(Server *server, int fd, Peer *peer, User *user, Session **ret)
         list_init(&s->outputs);
         list_init(&s->results);
         list_init(&s->server_link);
-        s->role = policy_role(&s->peer.identity, server->admin_gid, server->admin_uid);
+        list_init(&s->talking_link);
+        s->since = server_now(server);
+        s->role = policy_role(&s->peer.identity, &server->roles);
 
         r = sd_event_add_io(server->event, &s->io, fd, EPOLLIN, on_io, s);
         if (r >= 0)
@@ -564,6 +617,7 @@ int session_new(Server *server, int fd, Peer *peer, User *user, Session **ret)
         user->n_sessions++;
         list_append(&server->sessions, &s->server_link);
         server->n_sessions++;
+        server->metrics.sessions_total++;
         *ret = s;
         return 0;
 }

@@ -28,6 +28,8 @@ typedef struct Call {
         uint64_t serial;
         uint64_t request_id;
         uint64_t body_hash;
+        uint64_t begun_usec;
+        unsigned kind;     /* of request: see service_name() */
         List session_link; /* Session.calls */
         List wait_link;    /* PoolEdge.release_calls */
 } Call;
@@ -35,6 +37,8 @@ typedef struct Call {
 struct Session {
         Server *server;
         uint64_t connection; /* never used again */
+        uint64_t since;      /* usec */
+        uint64_t n_requests;
         int fd;
         sd_event_source *io;
         sd_event_source *hello_timer;
@@ -46,6 +50,9 @@ struct Session {
         Role role;
         bool hello_done;
         bool closing;          /* freed by the next turn of the loop */
+        bool evicted;          /* somebody else needed its place: its pools may stay without it */
+        bool watching;         /* is told what happens */
+        uint64_t events_lost;  /* of that, as it did not read, and was not told of yet */
         bool fd_unread;        /* a descriptor was sent and perhaps not read yet */
         uint64_t fd_poll_usec; /* how long to wait before looking again */
         uint32_t in_flight;
@@ -55,18 +62,30 @@ struct Session {
         List results; /* SessionResult, oldest first */
         uint32_t n_results;
         List server_link;
+        List talking_link; /* User.talking: it has, or may have, something to say */
 };
 
 /* Serve `fd` (taken over, also on failure). The limits of sessions have been checked. */
 int session_new(Server *server, int fd, Peer *peer, User *user, Session **ret);
+/* Read one packet and deal with it. False: there is nothing more for now, and the session will say when there is. */
+bool session_serve(Session *session);
+/* It does not wait for its turn any more. */
+void session_listen(Session *session);
+
 /* End it: its calls lose their session, its owner a session. NULL-safe, returns NULL. */
 Session *session_free(Session *session);
 
 /* End it after the current turn of the loop; what waits to be sent is tried once more. */
 void session_close(Session *session);
 
+/* The same, since somebody else needs its place: it counts no more, and its owner's pools stay. */
+void session_evict(Session *session);
+
 /* Send a packet that answers no call (an event). Closes the session when it does not read. */
 void session_send(Session *session, const Pmbroker__V1__ServerPacket *packet, int pass_fd);
+
+/* Whether it reads fast enough for an event that it can do without. */
+bool session_has_room(const Session *session);
 
 /* ------------------------------------------------------------------------------------------------- calls */
 

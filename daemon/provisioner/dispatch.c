@@ -51,7 +51,9 @@ static void job_pools(StoreEntry *store, JobConnection *connection, const JobReq
                         .pool = pool->id,
                         .bytes = pool->limit,
                         .length = pool->length,
-                        .flags = pool->releasing ? JOB_POOL_RELEASING : 0U,
+                        .flags = (pool->releasing ? JOB_POOL_RELEASING : 0U) |
+                                 (pool->counted ? JOB_POOL_COUNTED : 0U) |
+                                 pool->gifts << JOB_POOL_GIFTS_SHIFT,
                         .record_size = pool->record_size,
                 };
                 memcpy(found->record, pool->record, pool->record_size);
@@ -132,7 +134,7 @@ static int job_prepare(Dispatch *d, StoreEntry *store, JobConnection *connection
                 return -EPERM;
         if (!store)
                 return preparer_start(preparer, NULL, PREPARE_REGIONS, connection, request);
-        if (store->config.kind != JOB_STORE_FSDAX)
+        if (!store->backend->provisioned)
                 return -EOPNOTSUPP;
         switch (request->kind) {
         case JOB_PLAN:
@@ -141,6 +143,17 @@ static int job_prepare(Dispatch *d, StoreEntry *store, JobConnection *connection
                 return preparer_start(preparer, store, PREPARE_APPLY, connection, request);
         }
         return job_deprovision(store, preparer, connection, request);
+}
+
+static void job_reload(Dispatch *d, JobConnection *connection, const JobRequest *request)
+{
+        JobStep step = {.state = JOB_STEP_REFUSED};
+        int r = d->reload ? d->reload(step.text, sizeof(step.text), d->userdata) : -EOPNOTSUPP;
+
+        if (r < 0 && step.text[0] == '\0')
+                answer(connection, request, r, NULL, 0, 0);
+        else
+                answer(connection, request, 0, &step, r < 0 ? 1 : 0, sizeof(step));
 }
 
 static bool size_is_valid(uint64_t bytes)
@@ -169,6 +182,10 @@ static int dispatch(Dispatch *d, JobConnection *connection, const JobRequest *re
                 job_stores(d, connection, request);
                 return 0;
         }
+        if (request->kind == JOB_RELOAD) {
+                job_reload(d, connection, request);
+                return 0;
+        }
         if (request->kind == JOB_REGIONS)
                 return job_prepare(d, NULL, connection, request);
 
@@ -194,9 +211,8 @@ static int dispatch(Dispatch *d, JobConnection *connection, const JobRequest *re
         if (!pool || pool->erasing) {
                 if (request->kind != JOB_RELEASE)
                         return -ENOENT;
-                /* It may be there, once the store is mounted again. */
-                if (!pool && store->config.kind == JOB_STORE_FSDAX && !store->available &&
-                        !store->deprovisioned)
+                /* It may be there, once the store is served again. */
+                if (!pool && store->backend->provisioned && !store->available && !store->deprovisioned)
                         return -EAGAIN;
                 answer(connection, request, 0, NULL, 0, 0);
                 return 0;

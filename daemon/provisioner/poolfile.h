@@ -32,6 +32,9 @@ struct PoolFile {
         uint32_t project; /* fsdax: of the quota */
         void *guard;      /* fsdax: a mapping of the file, for the pool's whole life */
 
+        bool counted;   /* made by this process, so that `gifts` is right */
+        uint32_t gifts; /* JOB_SHRINKs that were carried out */
+
         bool committed; /* its record exists: it has been or may have been granted */
         bool releasing; /* a release has begun: nothing else will be done with it */
         bool erasing;   /* never granted, goes without being asked: nobody is told of it */

@@ -33,6 +33,7 @@ struct StoreEntry {
         bool closed; /* no new pools; the reason says why */
         uint64_t capacity;
         uint32_t page_size;
+        int node;           /* NUMA, that all its memory is of; -1: any */
         uint32_t tested;    /* JOB_STORE_TESTED, with what the self-test found */
         bool deprovisioned; /* on an administrator's demand */
         int dir_fd;         /* where its pools are */

@@ -275,6 +275,7 @@ static int fsdax_work(const WorkOrder *order, const int fds[static WORK_FDS_MAX]
 
 const StoreBackend store_fsdax = {
         .kind = JOB_STORE_FSDAX,
+        .provisioned = true,
         .open = fsdax_store_open,
         .close = fsdax_store_close,
         .leave = fsdax_store_leave,

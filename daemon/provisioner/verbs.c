@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "provisioner/admission.h"
 #include "provisioner/record.h"
 #include "provisioner/verbs.h"
 
@@ -81,7 +82,7 @@ static int create_commit(Task *task)
         r = write_record(task);
         if (r < 0)
                 return r;
-        pool->committed = true;
+        pool->committed = pool->counted = true;
         return 0;
 }
 
@@ -93,7 +94,9 @@ int verb_create(Task *task)
 
         switch (task->stage++) {
         case 0:
-                r = backend->create(pool->store, pool);
+                r = admission_check(task, pool->limit);
+                if (r >= 0)
+                        r = backend->create(pool->store, pool);
                 if (r < 0) {
                         task->pool_gone = true;
                         break;
@@ -107,7 +110,7 @@ int verb_create(Task *task)
                 }
                 break;
         case 1:
-                r = task->result.error;
+                r = task->result.error < 0 ? admission_failed(task, task->result.error) : 0;
                 if (r >= 0)
                         r = task_is_abandoned(task) ? -ECANCELED : create_commit(task);
                 if (r < 0) /* there may be a lot of memory in it: not here */
@@ -144,6 +147,9 @@ static int grow_commit(Task *task)
 
         if (task_is_abandoned(task))
                 return -ECANCELED;
+        r = admission_check(task, task->request.bytes);
+        if (r < 0)
+                return r;
         if (audited)
                 pool->limit = task->request.bytes;
         pool->length = task->request.length;
@@ -180,7 +186,7 @@ static int grow_undo(Task *task)
                 if (used < pool->limit)
                         (void)set_limit(pool, used);
         }
-        return task->result.error;
+        return admission_failed(task, task->result.error);
 }
 
 int verb_grow(Task *task)

@@ -31,11 +31,16 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 UNIT = 2 * MIB
 PACKET_MAX = 4096
-EVENTS = ('resized', 'reclaim', 'revoked', 'closing')
+EVENTS = ('resized', 'reclaim', 'revoked', 'closing', 'revoking', 'happened')
 TIMEOUT = 10
 
 libc = ctypes.CDLL(None)
 libc.close_range.argtypes = [ctypes.c_uint, ctypes.c_uint, ctypes.c_int]
+
+
+def tee(pipe, other, n):
+    """As tee(2): the other pipe gets what is in the first one, and stays there."""
+    return libc.tee(pipe, other, ctypes.c_size_t(n), 2)
 
 
 def _generate():
@@ -103,8 +108,8 @@ class Client:
 
     def __init__(self, path, hello=True, program='test'):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        self.sock.connect(path)  # waits while the backlog is full
         self.sock.settimeout(TIMEOUT)
-        self.sock.connect(path)
         self.serial = 100
         self.asked = set()
         self.answers = {}
@@ -319,11 +324,40 @@ class Client:
 
     # memory
 
+    def number_of(self, pool):
+        """Of its descriptor, in this process."""
+        return self.fds[pool]
+
     def has_fd(self, pool):
         return pool in self.fds
 
     def spare_fds(self):
         return len(self.spare)
+
+    # time
+
+    def measure(self, body, n, **fields):
+        """Seconds that each of n requests takes."""
+        seconds = []
+        for _ in range(n):
+            begin = time.perf_counter()
+            self.ask(body, **fields)
+            seconds.append(time.perf_counter() - begin)
+        return seconds
+
+    def measure_pools(self, size, n):
+        """Seconds that each of n creates takes, and each destroy after it."""
+        created, destroyed = [], []
+        for _ in range(n):
+            begin = time.perf_counter()
+            pool = self.create(size).pool
+            middle = time.perf_counter()
+            self.give_up(pool)
+            between = time.perf_counter()
+            self.destroy(pool)
+            created.append(middle - begin)
+            destroyed.append(time.perf_counter() - between)
+        return created, destroyed
 
     def map(self, pool, length=0):
         """Map the pool's file, all of it or so many bytes."""
@@ -361,6 +395,16 @@ class Client:
         m = self._map(pool)
         end = len(m) // UNIT if count is None else first + count
         return all(m[i * UNIT:(i + 1) * UNIT] == bytes([(value + i) % 256]) * UNIT for i in range(first, end))
+
+    def pin(self, pool, offset):
+        """Have a page of it in a pipe; the fd to read that from."""
+        reader, writer = os.pipe()
+        page = ctypes.c_char.from_buffer(self._map(pool), offset)
+        place = (ctypes.c_size_t * 2)(ctypes.addressof(page), 4096)
+        del page
+        n = libc.vmsplice(writer, place, 1, 0)
+        os.close(writer)
+        return reader if n == 4096 else None
 
     def touch(self, pool, *offsets):
         """Store a byte at each offset, in a child: 0, or the number of the signal that killed it."""
@@ -462,6 +506,48 @@ class _Told:
                 with contextlib.suppress(BlockingIOError):
                     while sock.recv(16384):
                         pass
+
+    def measure_connect(self, path, n):
+        """Seconds that each of n sessions takes to be served."""
+        seconds = []
+        for _ in range(n):
+            begin = time.perf_counter()
+            Client(path).close()
+            seconds.append(time.perf_counter() - begin)
+        return seconds
+
+    def storm(self, path, n, **fields):
+        """Create and destroy over n sessions at once, until killed."""
+        clients = [Client(path) for _ in range(n)]
+        for client in clients:
+            client.send('create_pool', **fields)
+        while True:
+            for sock in select.select([client.sock for client in clients], [], [])[0]:
+                client = next(c for c in clients if c.sock is sock)
+                client.take()
+                for serial in list(client.answers):
+                    p = client.answers.pop(serial)
+                    if p.WhichOneof('body') == 'grant':
+                        client.give_up(p.grant.pool)
+                        client.send('destroy_pool', pool=p.grant.pool)
+                    else:
+                        client.send('create_pool', **fields)
+
+    def storm_of_connections(self, path):
+        """Connect, say something or not, hang up, until killed."""
+        hello = packet('hello', 1, major=1)
+        while True:
+            socks = []
+            for i in range(64):
+                sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+                sock.setblocking(False)
+                with contextlib.suppress(BlockingIOError, ConnectionError):
+                    sock.connect(path)
+                    if i % 2:
+                        sock.send(hello)
+                socks.append(sock)
+            for sock in socks:
+                sock.close()
 
     def fork_holder(self):
         """Leave a child behind that holds all descriptors; its pid."""
@@ -565,7 +651,7 @@ class Process:
         return self.finish()
 
     def connect(self, path, *args, **kwargs):
-        return Remote(self, self.call(0, 'connect', path, *args, **kwargs))
+        return Remote(self, self.call(0, 'connect', path, *args, **kwargs), path)
 
     def reconnect(self, path, old):
         """A new session of the same process, which knows the memory of the one before."""
@@ -592,9 +678,10 @@ class Process:
 class Remote:
     """A Client in another process."""
 
-    def __init__(self, process, number):
+    def __init__(self, process, number, path):
         self.process = process
         self.number = number
+        self.path = path
 
     def __getattr__(self, name):
         def method(*args, **kwargs):

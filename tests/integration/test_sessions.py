@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from daemon import ADMIN_GROUP, ALICE, BOB, CAROL, broker, needs_root, store, wait_for
+from daemon import ADMIN_GROUP, ALICE, BOB, CAROL, DAVE, broker, needs_root, store, wait_for
 from pmbproto import MIB, UNIT, Refused, pb
 
 pytestmark = needs_root
@@ -59,11 +59,49 @@ def test_sessions_in_all_and_those_for_administrators(start):
     admins = [daemon.process(BOB, groups=[ADMIN_GROUP]) for _ in range(3)]
     for admin in admins[:2]:
         assert admin.connect(daemon.socket).hello().admin
-    is_turned_away(connect(admins[2], daemon), 6, 6)
-    sessions[0].close()
-    wait_for(lambda: daemon.status().sessions == 5)
-    is_turned_away(connect(users[0], daemon), 4, 5)  # what administrators have over their own share counts
-    assert admins[2].connect(daemon.socket).hello().admin
+    is_turned_away(connect(users[0], daemon), 4, 6)  # what administrators have over their own share counts
+    assert admins[2].connect(daemon.socket).hello().admin  # in the place of one who has the most, and has said nothing
+    assert sessions[1].rest() == []
+    assert daemon.status().sessions == 6
+
+
+def test_who_has_less_than_his_share_gets_in(start):
+    """Ten sessions for three users: one who had eight of them loses five, the cheapest first, and no pool."""
+    daemon = start(broker(SessionsMax=12, SessionsReserved=2), store('main', 'dir'))
+    hog, late = daemon.process(ALICE), daemon.process(BOB)
+    holder = hog.connect(daemon.socket)
+    pool = holder.create(UNIT).pool
+    holder.fill(pool, 7)
+    lone = daemon.user(ALICE)  # another process, whose pool hangs on its only session
+    lone_pool = lone.create(UNIT).pool
+    silent = [connect(hog, daemon) for _ in range(3)]
+    spoken = [hog.connect(daemon.socket) for _ in range(4)]
+    is_turned_away(connect(hog, daemon), 10, 10)
+    sessions = [late.connect(daemon.socket) for _ in range(3)]
+    is_turned_away(connect(late, daemon), 10, 10)  # 10 / 3
+    assert [s.rest() for s in silent] == [[]] * 3
+    more = [daemon.user(uid) for uid in (CAROL, DAVE)]  # 10 / 5
+    assert [s.status().pid > 0 for s in sessions + more] == [True] * 5
+    assert daemon.status().sessions == 10
+    gone = sum(s.next_or_end(0.1) == 0 for s in spoken)
+    assert gone == 2 and holder.is_filled(pool, 7)
+    assert lone.pool(lone_pool).size == UNIT
+
+
+def test_pools_of_a_session_that_had_to_go_stay(start):
+    daemon = start(broker(SessionsMax=4, SessionsReserved=1), store('main', 'dir'))  # ReconnectSec is 1 s
+    hogs = [daemon.user(ALICE) for _ in range(2)]
+    pools = [hog.create(UNIT).pool for hog in hogs]
+    late = daemon.user(BOB)
+    assert [hog.next_or_end(0.1) for hog in hogs].count(0) == 1
+    time.sleep(2.5)
+    assert {row.pool for row in daemon.pools()} == set(pools)
+    late.close()
+    wait_for(lambda: daemon.status().sessions == 2)
+    for hog, pool in zip(hogs, pools):
+        again = hog.process.connect(daemon.socket)
+        assert [row.pool for row in again.resume()] == [pool]
+        again.close()
 
 
 def test_no_limit_per_user_for_administrators(start):

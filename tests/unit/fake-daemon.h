@@ -53,6 +53,7 @@ typedef struct FakePool {
         bool backed[FAKE_UNITS];
         uint32_t n_backed;
         uint32_t length;
+        uint32_t gifts; /* 0: is not counted */
         char name[WIRE_STRING_MAX + 1];
 } FakePool;
 
@@ -71,8 +72,9 @@ typedef struct FakeDaemon {
         unsigned n_pools;
         uint64_t next_id;
         uint64_t event_serial;
-        uint64_t capacity; /* units; 0: no limit */
-        uint64_t quota;    /* bytes that one pool may have */
+        uint64_t capacity;   /* units; 0: no limit */
+        uint64_t quota;      /* bytes that one pool may have */
+        bool counts_nothing; /* as a daemon of before did not count gifts */
 
         /*
          * What to do with the next requests of a kind (a body_case of ClientPacket, 0: any but Hello and
@@ -94,6 +96,7 @@ typedef struct FakeDaemon {
                 int fd;
         } late;
 
+        uint32_t grow_after_drop; /* units: an administrator lets the first pool grow before we are back */
         unsigned n_connects;
         unsigned n_requests[32]; /* by body_case */
         unsigned n_not_backed;   /* units that were given back twice */
@@ -198,6 +201,7 @@ static inline void fake_reply_size(FakeReply *r, const FakePool *pool)
         r->size.pool = pool->id;
         r->size.size = pool->n_backed * FAKE_UNIT;
         r->size.length = pool->length * FAKE_UNIT;
+        r->size.gifts = pool->gifts;
         r->p.body_case = PMBROKER__V1__SERVER_PACKET__BODY_SIZE;
         r->p.size = &r->size;
 }
@@ -213,7 +217,10 @@ static inline void fake_do_create(FakeDaemon *f, const Pmbroker__V1__ClientPacke
         if (!pool) {
                 assert(f->n_pools < FAKE_POOLS);
                 pool = &f->pools[f->n_pools++];
-                *pool = (FakePool){.id = f->next_id++, .request_id = q->request_id, .max = c->max};
+                *pool = (FakePool){.id = f->next_id++,
+                        .request_id = q->request_id,
+                        .max = c->max,
+                        .gifts = !f->counts_nothing};
                 if (pool->max == WIRE_MAX_OF_QUOTA)
                         pool->max = f->quota;
                 (void)snprintf(pool->name, sizeof(pool->name), "%s", c->name);
@@ -227,6 +234,7 @@ static inline void fake_do_create(FakeDaemon *f, const Pmbroker__V1__ClientPacke
         r->grant.size = pool->n_backed * FAKE_UNIT;
         r->grant.length = pool->length * FAKE_UNIT;
         r->grant.max = pool->max;
+        r->grant.gifts = pool->gifts;
         r->grant.store = (char *)(uintptr_t) "fake";
         r->grant.tenant = (char *)(uintptr_t) "tester";
         r->grant.page_size = 4096;
@@ -254,6 +262,7 @@ static inline void fake_do_give_back(
                         f->n_not_backed += !pool->backed[g->units[i]->first + k];
                         fake_punch(pool, g->units[i]->first + k);
                 }
+        pool->gifts += pool->gifts > 0;
         fake_reply_size(r, pool);
 }
 
@@ -264,6 +273,7 @@ static inline void fake_do_get(FakeDaemon *f, const FakePool *pool, FakeReply *r
         r->rows[0].pool = pool->id;
         r->rows[0].size = pool->n_backed * FAKE_UNIT;
         r->rows[0].length = pool->length * FAKE_UNIT;
+        r->rows[0].gifts = pool->gifts;
         r->rows[0].state = f->in_flux > 0 ? PMBROKER__V1__POOL_STATE__STATE_RESIZING
                                           : PMBROKER__V1__POOL_STATE__STATE_READY;
         f->in_flux -= f->in_flux > 0;
@@ -424,8 +434,12 @@ static inline void fake_handle(FakeDaemon *f, int session, const Pmbroker__V1__C
 
         r.p.serial = q->serial;
         fake_do(f, q, &r);
-        if (action == FAKE_DROP_AFTER)
+        if (action == FAKE_DROP_AFTER) {
                 fake_hang_up(f, session);
+                if (f->grow_after_drop > 0)
+                        fake_grow(&f->pools[0], f->grow_after_drop);
+                f->grow_after_drop = 0;
+        }
         if (action == FAKE_DROP_AFTER || action == FAKE_SILENT)
                 return;
         if (r.refusal.code != RESULT_OK) {

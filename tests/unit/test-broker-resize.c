@@ -559,6 +559,63 @@ static void commit_shrink_idle(Fixture *f)
         broker_commit_shrink(f->broker, f->pool, 1);
 }
 
+/* A give-back whose answer was lost counts if the size says that it was done, and once. */
+static void gifts_are_counted(void **state)
+{
+        Fixture f;
+
+        (void)state;
+        fixture_init(&f);
+        assert_int_equal(f.pool->gifts, 1);
+        assert_int_equal(shrink(&f, 1), RESULT_OK);
+        broker_abort_shrink(f.broker, f.pool);
+        assert_int_equal(f.pool->gifts, 1);
+        assert_int_equal(shrink(&f, 1), RESULT_OK);
+        broker_commit_shrink(f.broker, f.pool, 5);
+        assert_int_equal(f.pool->gifts, 2);
+
+        assert_int_equal(shrink(&f, 1), RESULT_OK);
+        broker_lose_shrink(f.broker, f.pool);
+        check_pool(&f, POOL_READY, UNITS(3), UNITS(3), UNITS(4));
+        assert_int_equal(broker_correct(f.broker, f.pool, UNITS(3), UNITS(4)), 0); /* not done */
+        assert_int_equal(f.pool->gifts, 2);
+        assert_int_equal(broker_correct(f.broker, f.pool, UNITS(2), UNITS(4)), 0); /* no doubt any more */
+        assert_int_equal(f.pool->gifts, 2);
+
+        assert_int_equal(shrink(&f, 1), RESULT_OK);
+        broker_lose_shrink(f.broker, f.pool);
+        assert_int_equal(broker_correct(f.broker, f.pool, UNITS(1), UNITS(4)), 0); /* done */
+        assert_int_equal(f.pool->gifts, 3);
+        assert_int_equal(broker_correct(f.broker, f.pool, UNITS(1), UNITS(4)), 0);
+        assert_int_equal(f.pool->gifts, 3);
+
+        f.pool->gifts = UINT32_MAX; /* 0 would say that nobody counts */
+        assert_int_equal(broker_correct(f.broker, f.pool, UNITS(4), UNITS(4)), 0);
+        assert_int_equal(shrink(&f, 1), RESULT_OK);
+        broker_commit_shrink(f.broker, f.pool, 5);
+        assert_int_equal(f.pool->gifts, 1);
+        fixture_deinit(&f);
+}
+
+static void a_request_finds_its_pool(void **state)
+{
+        Fixture f;
+        Owner *other;
+
+        (void)state;
+        fixture_init(&f);
+        assert_null(broker_find_request(f.owner, 0));
+        f.pool->request_id = 7;
+        assert_ptr_equal(broker_find_request(f.owner, 7), f.pool);
+        assert_null(broker_find_request(f.owner, 8));
+        assert_int_equal(
+                broker_owner_attach(f.broker, &(PeerIdentity){.uid = 1000, .pid = 8}, 0, "prog", &other), 0);
+        assert_null(broker_find_request(other, 7));
+        (void)broker_begin_release(f.broker, f.pool);
+        assert_null(broker_find_request(f.owner, 7));
+        fixture_deinit(&f);
+}
+
 static void abort_shrink_idle(Fixture *f)
 {
         broker_abort_shrink(f->broker, f->pool);
@@ -647,6 +704,8 @@ static void test_misuse(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test(gifts_are_counted),
+                cmocka_unit_test(a_request_finds_its_pool),
                 cmocka_unit_test(test_grow),
                 cmocka_unit_test(test_grow_to_what_it_is),
                 cmocka_unit_test(test_grow_into_holes),

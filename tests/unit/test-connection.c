@@ -939,6 +939,53 @@ static bool is_heard(FakeDaemon *f, struct pmb_pool *pool)
         return heard;
 }
 
+/* A gift is not answered, and an administrator lets the pool grow by as much: the size is what it was. Only the count
+ * tells whether the gift was taken. */
+static void test_gift_and_growth_look_alike(void **state)
+{
+        for (int taken = 0; taken < 2; taken++) {
+                FakeDaemon *f = *state;
+                struct pmb_client *client = connect_to(f, PMB_CLIENT_NO_THREAD);
+                struct pmb_pool *pool;
+
+                assert_int_equal(
+                        pmb_pool_create(client,
+                                &(struct pmb_pool_options){.size = 8 * U, .flags = PMB_POOL_RAW}, &pool),
+                        0);
+                assert_int_equal(pmb_pool_give_back(pool, 2, 3), 0);
+                fake_script(f, GIVE_BACK, taken ? FAKE_DROP_AFTER : FAKE_DROP_BEFORE);
+                fake_lock(f);
+                f->grow_after_drop = taken ? 3 : 0;
+                fake_unlock(f);
+                assert_int_equal(pmb_pool_give_back(pool, 5, 3), 0);
+                assert_int_equal(f->n_not_backed, 0);
+                assert_int_equal(pool->size, (taken ? 5 : 2) * U);
+                assert_int_equal(fake_find(f, pool->id)->n_backed, taken ? 5 : 2);
+                pmb_pool_close(pool);
+                pmb_client_unref(client);
+        }
+}
+
+/* What a pool becomes by its own request is no news, even if the answer was lost. */
+static void test_lost_growth_is_no_event(void **state)
+{
+        FakeDaemon *f = *state;
+        struct pmb_client *client = connect_to(f, 0);
+        struct pmb_pool *pool = create(client, 8 * U);
+        Told told = {};
+
+        pmb_client_set_handler(client, on_told, &told);
+        fake_script(f, RESIZE, FAKE_DROP_AFTER);
+        assert_int_equal(pmb_pool_resize(pool, 12 * U), 0);
+        WAIT_FOR(told.n[PMB_EVENT_RECONNECTED] == 1);
+        check_units(f, pool);
+        fake_grow_pool(f, pool->id, 1);
+        WAIT_FOR(pool->size == 13 * U && told.n[PMB_EVENT_RESIZED] > 0);
+        assert_int_equal(told.n[PMB_EVENT_RESIZED], 1);
+        pmb_pool_close(pool);
+        pmb_client_unref(client);
+}
+
 static void set_chaos(FakeDaemon *f, uint32_t chaos)
 {
         fake_lock(f);
@@ -1036,6 +1083,8 @@ int main(void)
                 TEST(test_closed_during_an_event),
                 TEST(test_many_threads),
                 TEST(test_many_threads_and_disconnects),
+                TEST(test_gift_and_growth_look_alike),
+                TEST(test_lost_growth_is_no_event),
                 TEST(test_units_stay_in_step),
         };
 

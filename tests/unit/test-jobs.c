@@ -131,7 +131,7 @@ static int send_job(JobKind kind, uint64_t pool)
 {
         JobRequest request = {.kind = kind, .pool = pool};
 
-        return jobs_send(jobs, &request, NULL, 0, on_reply, &last);
+        return jobs_send(jobs, NULL, &request, NULL, 0, on_reply, &last);
 }
 
 static void replies_find_their_job(void **state)
@@ -175,7 +175,7 @@ static void a_tail_and_an_event(void **state)
         uint64_t id = 7;
 
         (void)state;
-        assert_int_equal(jobs_send(jobs, &request, &id, sizeof(id), on_reply, &last), 0);
+        assert_int_equal(jobs_send(jobs, NULL, &request, &id, sizeof(id), on_reply, &last), 0);
         packet.reply.serial = receive(sizeof(id)).serial;
         assert_int_equal(wire_send(peer, &packet, sizeof(packet), -1), 0);
         run_until(&n_replies, 1);
@@ -289,6 +289,92 @@ static void a_socket_that_is_full(void **state)
         run_until(&n_replies, sent);
 }
 
+static int send_in_line(JobLine *line, uint64_t pool)
+{
+        JobRequest request = {.kind = JOB_GROW, .pool = pool};
+
+        return jobs_send(jobs, line, &request, NULL, 0, on_reply, &last);
+}
+
+static void answer(uint64_t serial)
+{
+        JobReply reply = {.version = JOB_VERSION, .kind = JOB_GROW, .serial = serial};
+        unsigned before = n_replies;
+
+        assert_int_equal(wire_send(peer, &reply, sizeof(reply), -1), 0);
+        run_until(&n_replies, before + 1);
+}
+
+static bool something_came(void)
+{
+        uint8_t byte;
+
+        return recv(peer, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+/* Of one line so many are under way; another line's, and those of no line, do not wait for them. */
+static void a_line_goes_by_its_window(void **state)
+{
+        JobLine one, other;
+        uint64_t serials[3];
+
+        (void)state;
+        jobline_init(&one, 2);
+        jobline_init(&other, 1);
+        for (uint64_t i = 1; i <= 5; i++)
+                assert_int_equal(send_in_line(&one, i), 0);
+        assert_int_equal(send_in_line(&other, 11), 0);
+        assert_int_equal(send_in_line(&other, 12), 0);
+        assert_int_equal(send_job(JOB_GROW, 21), 0);
+        for (unsigned i = 0; i < 2; i++) {
+                JobRequest request = receive(0);
+
+                assert_int_equal(request.pool, i + 1);
+                serials[i] = request.serial;
+        }
+        assert_int_equal(receive(0).pool, 11);
+        serials[2] = receive(0).serial;
+        assert_false(something_came());
+        assert_int_equal(one.under_way, 2);
+
+        answer(serials[2]);
+        assert_false(something_came());
+        answer(serials[1]);
+        assert_int_equal(receive(0).pool, 3);
+        answer(serials[0]);
+        assert_int_equal(receive(0).pool, 4);
+        assert_false(something_came());
+        assert_false(jobline_is_idle(&one));
+
+        /* the end calls back those who wait, too */
+        n_replies = 0;
+        peer = safe_close(peer);
+        run_until(&n_disconnected, 1);
+        assert_int_equal(n_replies, 3 + 2);
+        assert_int_equal(last.error, -ECONNRESET);
+        assert_true(jobline_is_idle(&one) && jobline_is_idle(&other));
+        accept_peer();
+        assert_int_equal(send_in_line(&one, 6), 0);
+        assert_int_equal(receive(0).pool, 6);
+}
+
+/* A reply to what was never asked is not one. */
+static void nobody_answers_before_he_is_asked(void **state)
+{
+        JobReply reply = {.version = JOB_VERSION, .kind = JOB_GROW};
+        JobLine line;
+
+        (void)state;
+        jobline_init(&line, 1);
+        assert_int_equal(send_in_line(&line, 1), 0);
+        assert_int_equal(send_in_line(&line, 2), 0);
+        reply.serial = receive(0).serial + 1;
+        assert_int_equal(wire_send(peer, &reply, sizeof(reply), -1), 0);
+        run_until(&n_disconnected, 1);
+        assert_int_equal(n_replies, 2);
+        assert_int_equal(last.error, -ECONNRESET);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -298,6 +384,8 @@ int main(void)
                 cmocka_unit_test_setup_teardown(what_is_not_of_the_protocol, setup, teardown),
                 cmocka_unit_test_setup_teardown(one_that_hangs_up_is_left_alone, setup, teardown),
                 cmocka_unit_test_setup_teardown(a_socket_that_is_full, setup, teardown),
+                cmocka_unit_test_setup_teardown(a_line_goes_by_its_window, setup, teardown),
+                cmocka_unit_test_setup_teardown(nobody_answers_before_he_is_asked, setup, teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -482,11 +482,15 @@ static void test_settle(void **state)
                 uint64_t size;
                 uint32_t given, backed;
                 bool six;
+                UnitsFate fate;
         } cases[] = {
-                {5, 3, 5, false},  /* taken */
-                {6, 3, 6, true},   /* taken, then grown by one: the lowest of them */
-                {8, 0, 8, true},   /* not taken */
-                {10, 0, 10, true}, /* not taken, grown by two */
+                {5, 3, 5, false, UNITS_UNKNOWN},  /* taken */
+                {6, 3, 6, true, UNITS_UNKNOWN},   /* taken, then grown by one: the lowest of them */
+                {8, 0, 8, true, UNITS_UNKNOWN},   /* not taken */
+                {10, 0, 10, true, UNITS_UNKNOWN}, /* not taken, grown by two */
+                {5, 3, 5, false, UNITS_TAKEN},
+                {8, 3, 8, true, UNITS_TAKEN}, /* and grown by as much */
+                {8, 0, 8, true, UNITS_KEPT},
         };
 
         (void)state;
@@ -502,7 +506,7 @@ static void test_settle(void **state)
                 units_abort_give(&u, spans, 2);
                 assert_int_equal(units_put(&u, 6 * U, U), 0);
                 assert_int_equal(units_begin_give(&u, 3, spans, 8), 1); /* 5, 6 and 7 */
-                assert_int_equal(units_settle(&u, cases[i].size * U, 12 * U), cases[i].given);
+                assert_int_equal(units_settle(&u, cases[i].fate, cases[i].size * U, 12 * U), cases[i].given);
                 assert_int_equal(u.n_giving, 0);
                 assert_int_equal(u.n_backed, cases[i].backed);
                 assert_int_equal(u.free.total, cases[i].backed * U);
