@@ -216,7 +216,7 @@ CFLAGS_bench = $(CFLAGS_client)
 # The C++ header is compiled by the program that uses it: with each compiler, as each C++.
 CXX_COMPILERS ?= g++ clang++
 CXX_TESTS := $(foreach c,$(CXX_COMPILERS),$(foreach s,14 17 20,$(BUILD)/tests/cxx/containers-$(c)-$(s)))
-CXXFLAGS ?= -O2 -g
+CXXFLAGS ?= -O1
 define cxx_test
 $(BUILD)/tests/cxx/containers-$(1)-$(2): tests/cxx/containers.cpp client/pmbroker.hpp client/pmbroker.h $(LIB_LINK)
 	@mkdir -p $$(@D)
