@@ -77,6 +77,9 @@ SRC_EXAMPLES := $(wildcard examples/*.c)
 SRC_BENCH := $(wildcard bench/*.c)
 SRC_BENCH_HEAP := $(addprefix bench/heap/,allocator.c fill.c pattern.c trim.c worker.c)
 SRC_TESTPROGS := $(wildcard tests/integration/*.c)
+SRC_VMPROGS := $(wildcard tests/vm/*.c)
+SRC_STRESS := $(wildcard tests/stress/*.c)
+SRC_FAULTPROGS := $(wildcard tests/faults/*.c)
 
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
@@ -93,15 +96,20 @@ LIB_SO := $(BUILD)/libpmbroker.so.$(SOVERSION)
 LIB_LINK := $(BUILD)/libpmbroker.so
 JEMALLOC := $(BUILD)/jemalloc/lib/libpmb_jemalloc.a
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(SRC_UNIT))
+STRESS_TESTS := $(patsubst tests/stress/%.c,$(BUILD)/tests/stress/%,$(SRC_STRESS))
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(SRC_EXAMPLES))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(SRC_BENCH))
 BENCHES += $(addprefix $(BUILD)/bench/heap/,pmbroker memkind glibc jemalloc tcmalloc mimalloc bare)
 PROTOCOL_PAGE := $(BUILD)/man/pmbroker-protocol.7
 MAN_PAGES := $(wildcard man/*.[1-9]) $(PROTOCOL_PAGE)
-TESTPROGS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(SRC_TESTPROGS))
+TESTPROGS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(SRC_TESTPROGS)) \
+	$(BUILD)/tests/integration/isolation-jemalloc
+FAULTPROGS := $(patsubst %.c,$(BUILD)/%,$(SRC_FAULTPROGS))
+VMPROGS := $(patsubst tests/vm/%.c,$(BUILD)/tests/vm/%,$(SRC_VMPROGS))
 
-.PHONY: help deps all demo check check-unit check-integration check-layers check-clang check-format check-install \
-	check-man check-vm vm-shell asan bench format install uninstall deb clean testprogs
+.PHONY: help deps all demo check check-unit check-stress check-full check-integration check-faults check-layers \
+	check-clang check-format check-install check-man check-vm check-power-cut vm-shell asan bench format install uninstall \
+	deb clean testprogs cxxprogs
 
 help: ## this list
 	@echo 'pmbroker $(VERSION)'
@@ -139,7 +147,7 @@ $(BUILD)/%.o: %.c | $(BUILD)/proto/pmbroker.pb-c.h
 
 CFLAGS_client = -I$(BUILD)/jemalloc/include
 CFLAGS_tests = $(CFLAGS_client) -Wno-format-nonliteral
-$(call obj,$(SRC_CLIENT) $(SRC_UNIT)): | $(JEMALLOC)
+$(call obj,$(SRC_CLIENT) $(SRC_UNIT) $(SRC_STRESS)): | $(JEMALLOC)
 
 $(JEMALLOC): tools/build-jemalloc.sh
 	$(call say,GEN )tools/build-jemalloc.sh $(BUILD)/jemalloc
@@ -205,18 +213,49 @@ $(BUILD)/bench/heap/bare: $(BUILD)/bench/heap/bare.o $(BUILD)/libunits.a $(JEMAL
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $^ -lmemkind $(LIBS_PROTOBUF) -lm
 CFLAGS_bench = $(CFLAGS_client)
 
+# The C++ header is compiled by the program that uses it: with each compiler, as each C++.
+CXX_COMPILERS ?= g++ clang++
+CXX_TESTS := $(foreach c,$(CXX_COMPILERS),$(foreach s,14 17 20,$(BUILD)/tests/cxx/containers-$(c)-$(s)))
+CXXFLAGS ?= -O2 -g
+define cxx_test
+$(BUILD)/tests/cxx/containers-$(1)-$(2): tests/cxx/containers.cpp client/pmbroker.hpp client/pmbroker.h $(LIB_LINK)
+	@mkdir -p $$(@D)
+	$$(call say,CXX )$(1) -std=c++$(2) -Iclient -Wall -Wextra -Wshadow -Wconversion -pedantic -Werror -pthread \
+		$$(SANITIZE) $$(CXXFLAGS) -o $$@ $$< -L$$(BUILD) -lpmbroker -Wl,-rpath,'$$$$ORIGIN/../..'
+endef
+$(foreach c,$(CXX_COMPILERS),$(foreach s,14 17 20,$(eval $(call cxx_test,$(c),$(s)))))
+
 $(BUILD)/tests/integration/%: $(BUILD)/tests/integration/%.o $(LIB_LINK)
 	@mkdir -p $(@D)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< -L$(BUILD) -lpmbroker -Wl,-rpath,'$$ORIGIN/../..'
+
+$(BUILD)/tests/vm/%: $(BUILD)/tests/vm/%.o $(LIB_LINK)
+	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< -L$(BUILD) -lpmbroker -lmemkind -Wl,-rpath,'$$ORIGIN/../..'
+
+$(BUILD)/tests/integration/isolation-jemalloc: $(BUILD)/tests/integration/isolation.o $(LIB_LINK)
+	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< -L$(BUILD) -lpmbroker -Wl,-rpath,'$$ORIGIN/../..' \
+		-Wl,--no-as-needed -l:libjemalloc.so.2
+
+# Loads the library by itself.
+$(BUILD)/tests/integration/dlopen: $(BUILD)/tests/integration/dlopen.o
+	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $<
+
+$(BUILD)/tests/faults/%: $(BUILD)/tests/faults/%.o $(LIB_LINK)
+	@mkdir -p $(@D)
+	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -Wl,--as-needed -o $@ $< -L$(BUILD) -lpmbroker -Wl,-rpath,'$$ORIGIN/../..'
 
 # A unit test takes from this archive what it needs.
 $(BUILD)/libunits.a: $(OBJ_DAEMON) $(OBJ_CLIENT) $(OBJ_SHARED) $(filter-out $(BUILD)/ctl/main.o,$(call obj,$(SRC_CTL)))
 	@rm -f $@
 	$(call say,AR  )ar rcs $@ $^
 
-$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libunits.a $(JEMALLOC)
-	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< $(BUILD)/libunits.a $(JEMALLOC) \
-		$(LIBS_CMOCKA) $(LIBS_SYSTEMD) $(LIBS_PROTOBUF) $(LIBS_INIH) $(LIBS_NDCTL) $(LIBS_SMARTCOLS) -lm
+define test_program
+$(BUILD)/tests/$(1)/%: $(BUILD)/tests/$(1)/%.o $(BUILD)/libunits.a $(JEMALLOC)
+	$$(call say,LD  )$$(CC) $$(LDFLAGS_ALL) -o $$@ $$< $(BUILD)/libunits.a $(JEMALLOC) \
+		$$(LIBS_CMOCKA) $$(LIBS_SYSTEMD) $$(LIBS_PROTOBUF) $$(LIBS_INIH) $$(LIBS_NDCTL) $$(LIBS_SMARTCOLS) -lm
+endef
+$(eval $(call test_program,unit))
+$(eval $(call test_program,stress))
 
 $(PROTOCOL_PAGE): tools/proto-page.awk proto/pmbroker.proto man/pmbroker-protocol.7.in
 	@mkdir -p $(@D)
@@ -228,26 +267,44 @@ $(PROTOCOL_PAGE): tools/proto-page.awk proto/pmbroker.proto man/pmbroker-protoco
 
 PYTEST := $(PYTHON) -m pytest -q -p no:cacheprovider --durations=5
 
-testprogs: $(TESTPROGS) $(EXAMPLES)
+testprogs: $(TESTPROGS) $(FAULTPROGS) $(EXAMPLES)
+cxxprogs: $(CXX_TESTS)
 
 # First what is missing, then everything in order; each runner ends with a line of its own.
-check: ## all tests that need no hardware (as root: all of them)
+check: ## all tests (as root; else without those that take privileges here)
 	@tools/install-deps.sh check
-	@$(MAKE) --no-print-directory all testprogs $(UNIT_TESTS)
+	@$(MAKE) --no-print-directory all testprogs cxxprogs $(UNIT_TESTS) $(STRESS_TESTS)
 	@$(MAKE) --no-print-directory check-format
 	@$(MAKE) --no-print-directory check-layers
 	@$(MAKE) --no-print-directory check-man
 	@$(MAKE) --no-print-directory check-clang
 	@$(MAKE) --no-print-directory check-unit
+	@$(MAKE) --no-print-directory check-stress
 	@$(MAKE) --no-print-directory check-integration
+	@$(MAKE) --no-print-directory check-faults
 	@$(MAKE) --no-print-directory check-install
+	@$(MAKE) --no-print-directory check-vm
 	@echo 'check: everything passed'
 
 check-unit: $(UNIT_TESTS) ## unit tests
 	@tests/run-unit.sh $(UNIT_TESTS)
 
-check-integration: all testprogs ## black-box tests against the real daemon
+STRESS_OPS ?= 10000000
+STRESS_ARGS ?=
+check-stress: $(STRESS_TESTS) ## the heap under stress; STRESS_OPS=N operations, STRESS_ARGS='--seed N'
+	@set -e; for t in $(STRESS_TESTS); do $$t --ops $(STRESS_OPS) $(STRESS_ARGS); done
+
+check-integration: all testprogs cxxprogs ## black-box tests against the real daemon
 	BUILD=$(abspath $(BUILD)) PMBROKERCTL=$(abspath $(CTL)) $(PYTEST) tests/integration $(ARGS)
+
+check-faults: all testprogs ## kills and failing system calls: a sample (as root)
+	BUILD=$(abspath $(BUILD)) $(PYTEST) tests/faults
+
+check-full: all testprogs ## what takes hours: failures at every system call, kills under load, a thousand million operations of stress
+	@tools/install-deps.sh check
+	@$(MAKE) --no-print-directory check-stress STRESS_OPS=1000000000
+	@$(MAKE) --no-print-directory check-power-cut
+	PMBROKER_FULL=1 BUILD=$(abspath $(BUILD)) $(PYTEST) tests/faults
 
 check-layers: $(OBJ_DAEMON) $(BUILD)/proto/result.o ## prove that includes point downwards and the core is pure
 	@tests/check-layers.sh $(BUILD)
@@ -262,20 +319,29 @@ check-install: all ## install and uninstall leave what they should
 check-man: $(MAN_PAGES) ## man pages are well-formed, and the pages that they refer to exist
 	@tests/check-man.sh $(MAN_PAGES)
 
-check-vm: all testprogs ## the same daemon under systemd, with NVDIMMs, in an emulated machine
+check-vm: ## the same daemon under systemd, with NVDIMMs, in emulated machines
 	@tools/install-deps.sh vm
-	@MAKE='$(MAKE)' tests/vm/run.sh $(BUILD) $(ARGS)
+	@$(MAKE) --no-print-directory all testprogs $(VMPROGS)
+	@MAKE='$(MAKE)' tests/vm/run.py $(BUILD) $(ARGS)
+	@$(if $(ARGS),,MAKE='$(MAKE)' tests/vm/power-cut.py $(BUILD) --some)
 
-vm-shell: all testprogs ## a root shell in that machine, on this terminal
+check-power-cut: ## the power fails while a store is being made, at each of twelve moments
 	@tools/install-deps.sh vm
-	@MAKE='$(MAKE)' tests/vm/run.sh --shell $(BUILD)
+	@$(MAKE) --no-print-directory all
+	@MAKE='$(MAKE)' tests/vm/power-cut.py $(BUILD) $(ARGS)
+
+vm-shell: ## a root shell in such a machine, on this terminal
+	@tools/install-deps.sh vm
+	@$(MAKE) --no-print-directory all testprogs $(VMPROGS)
+	@MAKE='$(MAKE)' tests/vm/run.py --shell $(BUILD)
 
 asan: ## build with ASan and UBSan, run the unit and black-box tests
 	@tools/install-deps.sh check
 	$(MAKE) BUILD=$(BUILD)-asan SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all' \
-		CFLAGS='-O1 -g -fno-omit-frame-pointer' all testprogs check-unit check-integration
+		CFLAGS='-O1 -g -fno-omit-frame-pointer' CXX_COMPILERS=g++ all testprogs check-unit check-integration
 
-FORMATTED = $(shell git ls-files '*.c' '*.h' 2>/dev/null || find . -name '*.[ch]' -not -path './build*')
+FORMATTED = $(shell git ls-files '*.c' '*.h' '*.cpp' '*.hpp' 2>/dev/null || \
+	find . '(' -name '*.[ch]' -o -name '*.[ch]pp' ')' -not -path './build*')
 
 format: ## rewrite the sources as .clang-format says
 	clang-format -i $(FORMATTED)
@@ -319,7 +385,7 @@ define put_subst
 endef
 INSTALLED := $(SBINDIR)/pmbrokerd $(BINDIR)/pmbrokerctl $(BINDIR)/pmbroker-metrics \
 	$(LIBDIR)/libpmbroker.so.$(VERSION) $(LIBDIR)/libpmbroker.so.$(SOVERSION) $(LIBDIR)/libpmbroker.so \
-	$(INCLUDEDIR)/pmbroker.h $(INCLUDEDIR)/pmbroker.proto $(PKGCONFIGDIR)/libpmbroker.pc \
+	$(INCLUDEDIR)/pmbroker.h $(INCLUDEDIR)/pmbroker.hpp $(INCLUDEDIR)/pmbroker.proto $(PKGCONFIGDIR)/libpmbroker.pc \
 	$(SYSCONFDIR)/pmbroker/pmbrokerd.conf \
 	$(SYSUSERSDIR)/pmbroker.conf $(TMPFILESDIR)/pmbroker.conf $(CATALOGDIR)/pmbroker.catalog \
 	$(BASHCOMPDIR)/pmbrokerctl $(ZSHCOMPDIR)/_pmbrokerctl \
@@ -335,6 +401,7 @@ install: all ## install below DESTDIR, PREFIX, SYSCONFDIR and UNITDIR
 	ln -sf libpmbroker.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libpmbroker.so
 	$(call put,client/pmbroker.h,$(INCLUDEDIR),pmbroker.h,644)
 	$(call put,proto/pmbroker.proto,$(INCLUDEDIR),pmbroker.proto,644)
+	$(call put,client/pmbroker.hpp,$(INCLUDEDIR),pmbroker.hpp,644)
 	$(call put_subst,client/libpmbroker.pc.in,$(PKGCONFIGDIR),libpmbroker.pc,644)
 	$(call put,conf/pmbrokerd.conf,$(SYSCONFDIR)/pmbroker,pmbrokerd.conf,644)
 	$(call put,systemd/sysusers.d/pmbroker.conf,$(SYSUSERSDIR),pmbroker.conf,644)

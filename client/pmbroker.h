@@ -47,6 +47,10 @@ extern "C" {
 
 #if defined(__GNUC__)
 #pragma GCC visibility push(default)
+#ifdef __cplusplus /* functions and structures of the same name */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
 #define PMB_MALLOC_LIKE(...) __attribute__((__malloc__, __warn_unused_result__, __alloc_size__(__VA_ARGS__)))
 #define PMB_WARN_UNUSED      __attribute__((__warn_unused_result__))
 #else
@@ -440,6 +444,9 @@ void pmb_client_set_handler(struct pmb_client *client,
         void (*handler)(const struct pmb_event *event, void *userdata), void *userdata);
 
 #if defined(__GNUC__)
+#ifdef __cplusplus
+#pragma GCC diagnostic pop
+#endif
 #pragma GCC visibility pop
 #endif
 

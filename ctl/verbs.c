@@ -194,9 +194,9 @@ const Verb verbs[] = {
                 .takes = TAKES_STORE | TAKES_APPLY,
                 .summary = "what a store on persistent memory needs, or make it",
                 .details = "Each step for each store of Type=fsdax or kmem: what exists, what would be "
-                           "done, and "
-                           "what is\n"
-                           "refused and why. With --apply it is done; a second time there is nothing left "
+                           "done, and\n"
+                           "what is refused and why. With --apply it is done; a second time there is "
+                           "nothing left "
                            "to do.",
                 .examples = "  pmbrokerctl provision\n"
                             "  pmbrokerctl provision --store pmem0 --apply\n",
@@ -211,9 +211,11 @@ const Verb verbs[] = {
                 .summary = "take a store on persistent memory down again",
                 .details =
                         "Its file system and, if the store made it, its namespace are removed, after being\n"
-                        "overwritten with Scrub=release; memory of a NUMA node becomes a dax device again.\n"
-                        "Refused while the store holds pools, unless --force revokes them. The next start\n"
-                        "makes the store again if it is still in the configuration.",
+                        "overwritten with Scrub=release; memory of a NUMA node becomes a dax device "
+                        "again.\n"
+                        "Refused while the store holds pools, unless --force revokes them. The next start "
+                        "makes\n"
+                        "the store again if it is still in the configuration.",
                 .examples = "  pmbrokerctl deprovision pmem0\n",
                 .run = verb_deprovision,
         },

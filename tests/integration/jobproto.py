@@ -31,6 +31,7 @@ AVAILABLE, KEEPS, AUDITED = 1, 2, 4
 RELEASING = 1
 REVOKED, FINAL = 0, 1
 POOLS_MAX = 32
+TIMEOUT = 15
 
 REQUEST = struct.Struct('=IIQQQQQII')
 REPLY = struct.Struct('=IIQQQQQiIII')
@@ -49,7 +50,7 @@ class Jobs:
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.socket.connect(str(path))
-        self.socket.settimeout(15)
+        self.socket.settimeout(TIMEOUT)
         self.serial = 0
         self.events = []
 
@@ -102,7 +103,7 @@ class Jobs:
                 assert reply.serial == 0
                 self.events.append(reply)
         finally:
-            self.socket.settimeout(15)
+            self.socket.settimeout(TIMEOUT)
         event = next(e for e in self.events if e.kind == kind)
         self.events.remove(event)
         return event
@@ -173,7 +174,7 @@ os.execv(sys.argv[3], sys.argv[3:])
 class Provisioner:
     """A provisioner on a socket of its own, with the stores of a configuration text."""
 
-    def __init__(self, directory, config, keeper=False, namespace=True, user=None):
+    def __init__(self, directory, config, keeper=False, namespace=True, user=None, serves=None):
         self.directory = pathlib.Path(directory)
         self.socket_path = self.directory / 'jobs.sock'
         self.config = self.directory / 'pmbrokerd.conf'
@@ -182,6 +183,7 @@ class Provisioner:
         self.keeper = keeper
         self.namespace = namespace
         self.user = user
+        self.serves = serves if serves is not None else os.getuid() if user is None else user
         self.process = None
         self.ns_fd = None
         self.config.write_text(config)
@@ -193,9 +195,12 @@ class Provisioner:
         self.listener.bind(str(self.socket_path))
         self.listener.listen(16)
         os.chmod(self.socket_path, 0o600)
+        if os.geteuid() == 0:
+            os.chown(self.socket_path, self.serves, -1)
         self.start()
 
-    def start(self, wait=True):
+    def start(self, wait=True, prefix=()):
+        """The prefix is a program that becomes the provisioner in the end, with its arguments."""
         fds, names = [self.listener.fileno()], 'jobs'
         if self.ns_fd is not None:
             if IN_CHROOT:
@@ -205,9 +210,9 @@ class Provisioner:
         for fd in fds:
             os.set_inheritable(fd, True)
         command = [sys.executable, '-S', '-E', '-c', TRAMPOLINE, ','.join(map(str, fds)), names,
-                   str(reachable_by_all(BUILD / 'pmbrokerd')), '--provisioner', '--config', str(self.config),
+                   *prefix, str(reachable_by_all(BUILD / 'pmbrokerd')), '--provisioner', '--config', str(self.config),
                    '--state-dir', str(self.state), '--runtime-dir', str(self.runtime),
-                   '--user', str(os.getuid() if self.user is None else self.user)]
+                   '--user', str(self.serves)]
         environment = dict(os.environ)
         environment.pop('NOTIFY_SOCKET', None)
         if self.keeper:

@@ -120,6 +120,19 @@ def test_daemon_page_has_every_variable():
     assert used and used <= set(re.findall(r'[A-Z_]{5,}', section))
 
 
+def test_units_are_named_in_a_page():
+    units = {p.name.removesuffix('.in') for p in (ROOT / 'systemd').iterdir() if re.search(r'\.(service|socket)(\.in)?$', p.name)}
+    assert len(units) >= 4
+    told = ' '.join(page(p.name) for p in PAGES)
+    assert {unit for unit in units if unit not in told} == set()
+
+
+def test_examples_are_named():
+    """Each program in README's table, and nothing else."""
+    programs = {p.name for p in (ROOT / 'examples').glob('*.c')}
+    assert set(re.findall(r'^\| \[(\w[\w-]*\.c)\]', README, re.M)) == programs
+
+
 # ----------------------------------------------------------------------------------------------------------- README
 
 def test_readme_installs_as_the_overview_does():
