@@ -91,9 +91,11 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(SRC_UNIT))
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(SRC_EXAMPLES))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(SRC_BENCH))
 TESTPROGS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(SRC_TESTPROGS))
+SRC_FUZZ := $(wildcard tests/fuzz/fuzz-*.c)
+FUZZ_NAMES := $(patsubst tests/fuzz/fuzz-%.c,%,$(SRC_FUZZ))
 FAULTPROGS := $(patsubst %.c,$(BUILD)/%,$(SRC_FAULTPROGS))
 
-.PHONY: help deps all demo check check-unit check-integration check-faults check-full check-layers check-clang check-format check-install \
+.PHONY: help deps all demo check check-unit check-integration check-faults check-full check-fuzz fuzz fuzzers check-layers check-clang check-format check-install \
 	check-vm vm-shell asan bench format install uninstall clean testprogs
 
 help: ## this list
@@ -131,7 +133,7 @@ $(BUILD)/%.o: %.c | $(BUILD)/proto/pmbroker.pb-c.h
 
 CFLAGS_client = -I$(BUILD)/jemalloc/include
 CFLAGS_tests = $(CFLAGS_client) -Wno-format-nonliteral
-$(call obj,$(SRC_CLIENT) $(SRC_UNIT)): | $(JEMALLOC)
+$(call obj,$(SRC_CLIENT) $(SRC_UNIT) $(SRC_FUZZ)): | $(JEMALLOC)
 
 $(JEMALLOC): tools/build-jemalloc.sh
 	$(call say,GEN )tools/build-jemalloc.sh $(BUILD)/jemalloc
@@ -168,6 +170,16 @@ $(BUILD)/tests/faults/%: $(BUILD)/tests/faults/%.o $(LIB_LINK)
 	@mkdir -p $(@D)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -Wl,--as-needed -o $@ $< -L$(BUILD) -lpmbroker -Wl,-rpath,'$$ORIGIN/../..'
 
+# The same target with a fuzzer behind it (clang alone has one), and with a program that runs what it has found.
+LINK_UNITS = $(BUILD)/libunits.a $(JEMALLOC) $(LIBS_SYSTEMD) $(LIBS_PROTOBUF) $(LIBS_INIH) $(LIBS_NDCTL) \
+	$(LIBS_SMARTCOLS) -lm
+
+$(BUILD)/tests/fuzz/fuzz-%: $(BUILD)/tests/fuzz/fuzz-%.o $(BUILD)/libunits.a $(JEMALLOC)
+	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $< $(LINK_UNITS)
+
+$(BUILD)/tests/fuzz/replay-%: $(BUILD)/tests/fuzz/fuzz-%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libunits.a $(JEMALLOC)
+	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< $(BUILD)/tests/fuzz/replay.o $(LINK_UNITS)
+
 # A unit test takes from this archive what it needs.
 $(BUILD)/libunits.a: $(OBJ_DAEMON) $(OBJ_CLIENT) $(OBJ_SHARED) $(filter-out $(BUILD)/ctl/main.o,$(call obj,$(SRC_CTL)))
 	@rm -f $@
@@ -193,6 +205,7 @@ check: ## all tests that need no hardware (as root: all of them)
 	@$(MAKE) --no-print-directory check-layers
 	@$(MAKE) --no-print-directory check-clang
 	@$(MAKE) --no-print-directory check-unit
+	@$(MAKE) --no-print-directory check-fuzz
 	@$(MAKE) --no-print-directory check-integration
 	@$(MAKE) --no-print-directory check-faults
 	@$(MAKE) --no-print-directory check-install
@@ -209,6 +222,24 @@ check-faults: all testprogs ## kills and failing system calls: a sample (as root
 
 check-full: all testprogs ## kills and failures at every system call, random kills under load: an hour (as root)
 	PMBROKER_FULL=1 BUILD=$(abspath $(BUILD)) $(PYTEST) tests/faults
+
+check-fuzz: $(FUZZ_NAMES:%=$(BUILD)/tests/fuzz/replay-%) ## run what the fuzzers have found, once
+	@for name in $(FUZZ_NAMES); do printf 'fuzz: %s: ' $$name; \
+		$(BUILD)/tests/fuzz/replay-$$name tests/fuzz/corpus/$$name || exit 1; done
+
+SECONDS ?= 60
+FUZZ_FLAGS = CC=clang BUILD=$(BUILD)-fuzz SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all' \
+	CFLAGS='-O1 -g -fsanitize=fuzzer-no-link'
+
+fuzz: ## run each fuzzer for SECONDS; what breaks one is left in tests/fuzz/crash-*, to be put into its corpus
+	@$(MAKE) --no-print-directory $(FUZZ_FLAGS) fuzzers
+	@for name in $(FUZZ_NAMES); do echo "fuzz: $$name"; \
+		$(BUILD)-fuzz/tests/fuzz/fuzz-$$name -max_total_time=$(SECONDS) -print_final_stats=1 -verbosity=0 \
+			-artifact_prefix=tests/fuzz/crash-$$name- -timeout=10 -rss_limit_mb=2048 \
+			$(BUILD)-fuzz/corpus/$$name tests/fuzz/corpus/$$name || exit 1; done
+
+fuzzers: $(FUZZ_NAMES:%=$(BUILD)/tests/fuzz/fuzz-%)
+	@mkdir -p $(FUZZ_NAMES:%=$(BUILD)/corpus/%)
 
 check-layers: $(OBJ_DAEMON) $(BUILD)/proto/result.o ## prove that includes point downwards and the core is pure
 	@tests/check-layers.sh $(BUILD)
@@ -307,4 +338,4 @@ uninstall: ## remove what install put there (the configuration too)
 	-rmdir $(DESTDIR)$(SYSCONFDIR)/pmbroker $(DESTDIR)$(UNITDIR)/pmbroker-provisioner.service.d 2>/dev/null
 
 clean: ## remove what was built
-	rm -rf $(BUILD) $(BUILD)-clang $(BUILD)-asan
+	rm -rf $(BUILD) $(BUILD)-clang $(BUILD)-asan $(BUILD)-fuzz
