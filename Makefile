@@ -72,7 +72,8 @@ SRC_UNIT := $(wildcard tests/unit/test-*.c)
 SRC_EXAMPLES := $(wildcard examples/*.c)
 SRC_BENCH := $(wildcard bench/*.c)
 SRC_TESTPROGS := $(wildcard tests/integration/*.c)
-SRC_FAULTPROGS := $(wildcard tests/faults/*.c)
+SRC_PRELOADS := $(wildcard tests/faults/preload-*.c)
+SRC_FAULTPROGS := $(filter-out $(SRC_PRELOADS),$(wildcard tests/faults/*.c))
 
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
@@ -93,7 +94,7 @@ BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(SRC_BENCH))
 TESTPROGS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(SRC_TESTPROGS))
 SRC_FUZZ := $(wildcard tests/fuzz/fuzz-*.c)
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz-%.c,%,$(SRC_FUZZ))
-FAULTPROGS := $(patsubst %.c,$(BUILD)/%,$(SRC_FAULTPROGS))
+FAULTPROGS := $(patsubst %.c,$(BUILD)/%,$(SRC_FAULTPROGS)) $(patsubst %.c,$(BUILD)/%.so,$(SRC_PRELOADS))
 
 .PHONY: help deps all demo check check-unit check-integration check-faults check-full check-fuzz fuzz fuzzers check-layers check-clang check-format check-install \
 	check-vm vm-shell asan bench format install uninstall clean testprogs
@@ -165,6 +166,9 @@ $(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIB_LINK)
 $(BUILD)/tests/integration/%: $(BUILD)/tests/integration/%.o $(LIB_LINK)
 	@mkdir -p $(@D)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< -L$(BUILD) -lpmbroker -Wl,-rpath,'$$ORIGIN/../..'
+
+$(BUILD)/tests/faults/%.so: $(BUILD)/tests/faults/%.o
+	$(call say,LD  )$(CC) -shared $(LDFLAGS_ALL) -o $@ $<
 
 $(BUILD)/tests/faults/%: $(BUILD)/tests/faults/%.o $(LIB_LINK)
 	@mkdir -p $(@D)
