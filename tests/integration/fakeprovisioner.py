@@ -110,7 +110,7 @@ class FakeProvisioner:
 class LoneBroker:
     """The broker as its unit starts it."""
 
-    def __init__(self, config='[Broker]\nReconnectSec=30s\n'):
+    def __init__(self, config='[Broker]\nReconnectSec=30s\n', nofile=None):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix='pmb-'))
         self.dir.chmod(0o755)
         (self.dir / 'conf').write_text(config)
@@ -120,7 +120,11 @@ class LoneBroker:
         os.chmod(self.socket, 0o666)
         self.listener.listen(16)
         self.provisioner = FakeProvisioner(str(self.dir / 'jobs'))
+        self.limit = ['/usr/bin/prlimit', f'--nofile={nofile}:{nofile}'] if nofile else []
         self.start()
+
+    def fds(self):
+        return len(os.listdir(f'/proc/{self.process.pid}/fd'))
 
     def start(self):
         fd = self.listener.fileno()
@@ -128,7 +132,7 @@ class LoneBroker:
         environment = {k: v for k, v in os.environ.items() if k != 'NOTIFY_SOCKET'}
         with open(self.dir / 'log', 'ab') as log:
             self.process = subprocess.Popen(
-                [sys.executable, '-S', '-E', '-c', TRAMPOLINE, str(fd), 'clients', '/usr/bin/setpriv',
+                [sys.executable, '-S', '-E', '-c', TRAMPOLINE, str(fd), 'clients', *self.limit, '/usr/bin/setpriv',
                  f'--reuid={NOBODY}', f'--regid={NOBODY}', '--clear-groups', str(reachable_by_all(BUILD / 'pmbrokerd')),
                  '--broker', '--config', str(self.dir / 'conf'), '--jobs', str(self.dir / 'jobs')],
                 pass_fds=[fd], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
