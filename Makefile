@@ -96,7 +96,7 @@ SRC_FUZZ := $(wildcard tests/fuzz/fuzz-*.c)
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz-%.c,%,$(SRC_FUZZ))
 FAULTPROGS := $(patsubst %.c,$(BUILD)/%,$(SRC_FAULTPROGS)) $(patsubst %.c,$(BUILD)/%.so,$(SRC_PRELOADS))
 
-.PHONY: help deps all demo check check-unit check-integration check-faults check-full check-fuzz fuzz fuzzers check-layers check-clang check-format check-install \
+.PHONY: help deps all demo check check-unit check-integration check-faults check-full check-fuzz fuzz fuzzers soak check-layers check-clang check-format check-install \
 	check-vm vm-shell asan bench format install uninstall clean testprogs
 
 help: ## this list
@@ -244,6 +244,10 @@ fuzz: ## run each fuzzer for SECONDS; what breaks one is left in tests/fuzz/cras
 
 fuzzers: $(FUZZ_NAMES:%=$(BUILD)/tests/fuzz/fuzz-%)
 	@mkdir -p $(FUZZ_NAMES:%=$(BUILD)/corpus/%)
+
+MINUTES ?= 10
+soak: all testprogs ## clients come and are killed for MINUTES; nothing of the daemons' may grow (as root)
+	PMBROKER_SOAK_MINUTES=$(MINUTES) BUILD=$(abspath $(BUILD)) $(PYTEST) -s tests/faults/test_soak.py
 
 check-layers: $(OBJ_DAEMON) $(BUILD)/proto/result.o ## prove that includes point downwards and the core is pure
 	@tests/check-layers.sh $(BUILD)
