@@ -23,6 +23,7 @@ SYSCONFDIR ?= /etc
 UNITDIR ?= $(shell pkg-config --variable=systemdsystemunitdir systemd 2>/dev/null || echo /lib/systemd/system)
 SYSUSERSDIR ?= /usr/lib/sysusers.d
 TMPFILESDIR ?= /usr/lib/tmpfiles.d
+CATALOGDIR ?= /usr/lib/systemd/catalog
 BASHCOMPDIR ?= $(DATADIR)/bash-completion/completions
 ZSHCOMPDIR ?= $(DATADIR)/zsh/site-functions
 PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
@@ -40,6 +41,7 @@ endif
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wformat=2 -Wstrict-prototypes \
 	-Wmissing-prototypes -Wvla -Wpointer-arith -Wwrite-strings -Wundef -Werror
 CPPFLAGS_ALL = -D_GNU_SOURCE -DPMBROKER_VERSION='"$(VERSION)"' -DPMBROKER_SYSCONFDIR='"$(SYSCONFDIR)"' \
+	-DPMBROKER_SBINDIR='"$(SBINDIR)"' \
 	-I. -Idaemon -Iclient -I$(BUILD) $(CPPFLAGS)
 CFLAGS ?= -O2 -g
 CFLAGS_ALL = -std=gnu11 -fPIC -fvisibility=hidden -fstack-protector-strong -fno-strict-aliasing -pthread \
@@ -55,6 +57,7 @@ LIBS_PROTOBUF = $(shell pkg-config --libs libprotobuf-c)
 LIBS_INIH = $(shell pkg-config --libs inih)
 LIBS_NDCTL = $(shell pkg-config --libs libndctl libdaxctl blkid uuid)
 LIBS_SMARTCOLS = $(shell pkg-config --libs smartcols)
+LIBS_MICROHTTPD = $(shell pkg-config --libs libmicrohttpd)
 LIBS_CMOCKA = $(shell pkg-config --libs cmocka)
 
 # ----------------------------------------------------------------------------------------------------------- sources
@@ -68,12 +71,16 @@ SRC_PROVISIONER := $(wildcard daemon/provisioner/*.c)
 SRC_DAEMON := $(filter-out daemon/main.c,$(wildcard daemon/*.c))
 SRC_CLIENT := $(wildcard client/*.c)
 SRC_CTL := $(wildcard ctl/*.c)
+SRC_EXPORTER := $(wildcard exporter/*.c)
 SRC_UNIT := $(wildcard tests/unit/test-*.c)
 SRC_EXAMPLES := $(wildcard examples/*.c)
 SRC_BENCH := $(wildcard bench/*.c)
+SRC_BENCH_HEAP := $(addprefix bench/heap/,allocator.c fill.c pattern.c trim.c worker.c)
 SRC_TESTPROGS := $(wildcard tests/integration/*.c)
 SRC_PRELOADS := $(wildcard tests/faults/preload-*.c)
 SRC_FAULTPROGS := $(filter-out $(SRC_PRELOADS),$(wildcard tests/faults/*.c))
+SRC_VMPROGS := $(wildcard tests/vm/*.c)
+SRC_STRESS := $(wildcard tests/stress/*.c)
 
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
@@ -84,28 +91,37 @@ OBJ_CLIENT := $(call obj,$(SRC_CLIENT))
 
 DAEMON := $(BUILD)/pmbrokerd
 CTL := $(BUILD)/pmbrokerctl
+EXPORTER := $(BUILD)/pmbroker-metrics
 LIB_REAL := $(BUILD)/libpmbroker.so.$(VERSION)
 LIB_SO := $(BUILD)/libpmbroker.so.$(SOVERSION)
 LIB_LINK := $(BUILD)/libpmbroker.so
 JEMALLOC := $(BUILD)/jemalloc/lib/libpmb_jemalloc.a
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(SRC_UNIT))
+STRESS_TESTS := $(patsubst tests/stress/%.c,$(BUILD)/tests/stress/%,$(SRC_STRESS))
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(SRC_EXAMPLES))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(SRC_BENCH))
-TESTPROGS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(SRC_TESTPROGS))
 SRC_FUZZ := $(wildcard tests/fuzz/fuzz-*.c)
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz-%.c,%,$(SRC_FUZZ))
 FAULTPROGS := $(patsubst %.c,$(BUILD)/%,$(SRC_FAULTPROGS)) $(patsubst %.c,$(BUILD)/%.so,$(SRC_PRELOADS))
+BENCHES += $(addprefix $(BUILD)/bench/heap/,pmbroker memkind glibc jemalloc tcmalloc mimalloc bare)
+PROTOCOL_PAGE := $(BUILD)/man/pmbroker-protocol.7
+MAN_PAGES := $(wildcard man/*.[1-9]) $(PROTOCOL_PAGE)
+TESTPROGS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(SRC_TESTPROGS)) \
+	$(BUILD)/tests/integration/isolation-jemalloc
+VMPROGS := $(patsubst tests/vm/%.c,$(BUILD)/tests/vm/%,$(SRC_VMPROGS))
 
-.PHONY: help deps all demo check check-unit check-integration check-faults check-full check-fuzz fuzz fuzzers soak check-layers check-clang check-format check-install \
-	check-vm vm-shell asan bench format install uninstall clean testprogs
+.PHONY: help deps all demo check check-unit check-stress check-full check-integration check-faults check-fuzz fuzz fuzzers soak check-layers \
+	check-clang check-format check-install check-man check-vm check-power-cut vm-shell asan bench format install uninstall \
+	deb clean testprogs cxxprogs
 
 help: ## this list
 	@echo 'pmbroker $(VERSION)'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 28
 	@echo
 	@echo 'Variables: CC BUILD DESTDIR PREFIX SYSCONFDIR UNITDIR CFLAGS LDFLAGS JEMALLOC_SOURCE V=1'
+	@echo "           ARGS, of pytest, for check-integration and check-vm: ARGS='-k restart'"
 
-all: $(DAEMON) $(CTL) $(LIB_LINK) $(EXAMPLES) ## build everything
+all: $(DAEMON) $(CTL) $(EXPORTER) $(LIB_LINK) $(EXAMPLES) $(PROTOCOL_PAGE) ## build everything
 
 deps: ## install the Debian packages that building needs (as root)
 	@tools/install-deps.sh build
@@ -134,7 +150,7 @@ $(BUILD)/%.o: %.c | $(BUILD)/proto/pmbroker.pb-c.h
 
 CFLAGS_client = -I$(BUILD)/jemalloc/include
 CFLAGS_tests = $(CFLAGS_client) -Wno-format-nonliteral
-$(call obj,$(SRC_CLIENT) $(SRC_UNIT) $(SRC_FUZZ)): | $(JEMALLOC)
+$(call obj,$(SRC_CLIENT) $(SRC_UNIT) $(SRC_STRESS) $(SRC_FUZZ)): | $(JEMALLOC)
 
 $(JEMALLOC): tools/build-jemalloc.sh
 	$(call say,GEN )tools/build-jemalloc.sh $(BUILD)/jemalloc
@@ -157,11 +173,60 @@ $(LIB_LINK): $(LIB_SO)
 $(CTL): $(call obj,$(SRC_CTL)) $(OBJ_SHARED)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_PROTOBUF) $(LIBS_SMARTCOLS)
 
+# It takes of pmbrokerctl what it needs.
+$(BUILD)/libctl.a: $(filter-out $(BUILD)/ctl/main.o,$(call obj,$(SRC_CTL))) $(OBJ_SHARED)
+	@rm -f $@
+	$(call say,AR  )ar rcs $@ $^
+
+$(EXPORTER): $(call obj,$(SRC_EXPORTER)) $(BUILD)/libctl.a
+	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_PROTOBUF) $(LIBS_SMARTCOLS) $(LIBS_SYSTEMD) $(LIBS_MICROHTTPD)
+
 $(BUILD)/examples/%: $(BUILD)/examples/%.o $(LIB_LINK)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< -L$(BUILD) -lpmbroker -Wl,-rpath,'$$ORIGIN/..'
 
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIB_LINK)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< -L$(BUILD) -lpmbroker -lmemkind -Wl,-rpath,'$$ORIGIN/..'
+
+# Three interfaces, compiled each for itself; the four that are malloc() differ only in the library.
+heap_objs = $(patsubst bench/heap/%.c,$(BUILD)/bench/heap/$(1)/%.o,$(SRC_BENCH_HEAP))
+HEAP_LIBS_pmbroker = -L$(BUILD) -lpmbroker -Wl,-rpath,'$$ORIGIN/../..'
+HEAP_LIBS_memkind = -lmemkind
+HEAP_LIBS_jemalloc = -Wl,--no-as-needed -l:libjemalloc.so.2
+HEAP_LIBS_tcmalloc = -Wl,--no-as-needed -l:libtcmalloc_minimal.so.4
+HEAP_LIBS_mimalloc = -Wl,--no-as-needed -l:libmimalloc.so.2
+
+define heap_interface
+$(BUILD)/bench/heap/with-$(1)/%.o: bench/heap/%.c
+	@mkdir -p $$(@D)
+	$$(call say,CC  )$$(CC) $$(CPPFLAGS_ALL) -DBENCH_$(2) $$(CFLAGS_ALL) -fno-builtin -MMD -MP -c -o $$@ $$<
+endef
+$(eval $(call heap_interface,pmbroker,PMBROKER))
+$(eval $(call heap_interface,memkind,MEMKIND))
+$(eval $(call heap_interface,malloc,MALLOC))
+
+define heap_program
+$(BUILD)/bench/heap/$(1): $(call heap_objs,with-$(2)) $(3)
+	$$(call say,LD  )$$(CC) $$(LDFLAGS_ALL) -o $$@ $(call heap_objs,with-$(2)) $$(HEAP_LIBS_$(1)) -lm
+endef
+$(eval $(call heap_program,pmbroker,pmbroker,$(LIB_LINK)))
+$(eval $(call heap_program,memkind,memkind))
+$(foreach a,glibc jemalloc tcmalloc mimalloc,$(eval $(call heap_program,$(a),malloc)))
+
+$(BUILD)/bench/heap/bare: $(BUILD)/bench/heap/bare.o $(BUILD)/libunits.a $(JEMALLOC)
+	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $^ -lmemkind $(LIBS_PROTOBUF) -lm
+CFLAGS_bench = $(CFLAGS_client)
+
+# The C++ header is compiled by the program that uses it: with each compiler, as each C++.
+CXX_COMPILERS ?= g++ clang++
+CXX_TESTS := $(foreach c,$(CXX_COMPILERS),$(foreach s,14 17 20,$(BUILD)/tests/cxx/containers-$(c)-$(s)))
+CXXFLAGS ?= -O2 -g
+define cxx_test
+$(BUILD)/tests/cxx/containers-$(1)-$(2): tests/cxx/containers.cpp client/pmbroker.hpp client/pmbroker.h $(LIB_LINK)
+	@mkdir -p $$(@D)
+	$$(call say,CXX )$(1) -std=c++$(2) -Iclient -Wall -Wextra -Wshadow -Wconversion -pedantic -Werror -pthread \
+		$$(SANITIZE) $$(CXXFLAGS) -o $$@ $$< -L$$(BUILD) -lpmbroker -Wl,-rpath,'$$$$ORIGIN/../..'
+endef
+$(foreach c,$(CXX_COMPILERS),$(foreach s,14 17 20,$(eval $(call cxx_test,$(c),$(s)))))
 
 $(BUILD)/tests/integration/%: $(BUILD)/tests/integration/%.o $(LIB_LINK)
 	@mkdir -p $(@D)
@@ -169,6 +234,17 @@ $(BUILD)/tests/integration/%: $(BUILD)/tests/integration/%.o $(LIB_LINK)
 
 $(BUILD)/tests/faults/%.so: $(BUILD)/tests/faults/%.o
 	$(call say,LD  )$(CC) -shared $(LDFLAGS_ALL) -o $@ $<
+
+$(BUILD)/tests/vm/%: $(BUILD)/tests/vm/%.o $(LIB_LINK)
+	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< -L$(BUILD) -lpmbroker -lmemkind -Wl,-rpath,'$$ORIGIN/../..'
+
+$(BUILD)/tests/integration/isolation-jemalloc: $(BUILD)/tests/integration/isolation.o $(LIB_LINK)
+	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< -L$(BUILD) -lpmbroker -Wl,-rpath,'$$ORIGIN/../..' \
+		-Wl,--no-as-needed -l:libjemalloc.so.2
+
+# Loads the library by itself.
+$(BUILD)/tests/integration/dlopen: $(BUILD)/tests/integration/dlopen.o
+	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $<
 
 $(BUILD)/tests/faults/%: $(BUILD)/tests/faults/%.o $(LIB_LINK)
 	@mkdir -p $(@D)
@@ -189,9 +265,17 @@ $(BUILD)/libunits.a: $(OBJ_DAEMON) $(OBJ_CLIENT) $(OBJ_SHARED) $(filter-out $(BU
 	@rm -f $@
 	$(call say,AR  )ar rcs $@ $^
 
-$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libunits.a $(JEMALLOC)
-	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< $(BUILD)/libunits.a $(JEMALLOC) \
-		$(LIBS_CMOCKA) $(LIBS_SYSTEMD) $(LIBS_PROTOBUF) $(LIBS_INIH) $(LIBS_NDCTL) $(LIBS_SMARTCOLS) -lm
+define test_program
+$(BUILD)/tests/$(1)/%: $(BUILD)/tests/$(1)/%.o $(BUILD)/libunits.a $(JEMALLOC)
+	$$(call say,LD  )$$(CC) $$(LDFLAGS_ALL) -o $$@ $$< $(BUILD)/libunits.a $(JEMALLOC) \
+		$$(LIBS_CMOCKA) $$(LIBS_SYSTEMD) $$(LIBS_PROTOBUF) $$(LIBS_INIH) $$(LIBS_NDCTL) $$(LIBS_SMARTCOLS) -lm
+endef
+$(eval $(call test_program,unit))
+$(eval $(call test_program,stress))
+
+$(PROTOCOL_PAGE): tools/proto-page.awk proto/pmbroker.proto man/pmbroker-protocol.7.in
+	@mkdir -p $(@D)
+	$(call say,GEN )awk -v version=$(VERSION) -f $^ >$@
 
 -include $(shell find $(BUILD) -name '*.d' -type f 2>/dev/null)
 
@@ -200,31 +284,43 @@ $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libunits.a $(JEMALLOC)
 PYTEST := $(PYTHON) -m pytest -q -p no:cacheprovider --durations=5
 
 testprogs: $(TESTPROGS) $(FAULTPROGS) $(EXAMPLES)
+cxxprogs: $(CXX_TESTS)
 
 # First what is missing, then everything in order; each runner ends with a line of its own.
-check: ## all tests that need no hardware (as root: all of them)
+check: ## all tests (as root; else without those that take privileges here)
 	@tools/install-deps.sh check
-	@$(MAKE) --no-print-directory all testprogs $(UNIT_TESTS)
+	@$(MAKE) --no-print-directory all testprogs cxxprogs $(UNIT_TESTS) $(STRESS_TESTS)
 	@$(MAKE) --no-print-directory check-format
 	@$(MAKE) --no-print-directory check-layers
+	@$(MAKE) --no-print-directory check-man
 	@$(MAKE) --no-print-directory check-clang
 	@$(MAKE) --no-print-directory check-unit
 	@$(MAKE) --no-print-directory check-fuzz
+	@$(MAKE) --no-print-directory check-stress
 	@$(MAKE) --no-print-directory check-integration
 	@$(MAKE) --no-print-directory check-faults
 	@$(MAKE) --no-print-directory check-install
+	@$(MAKE) --no-print-directory check-vm
 	@echo 'check: everything passed'
 
 check-unit: $(UNIT_TESTS) ## unit tests
 	@tests/run-unit.sh $(UNIT_TESTS)
 
-check-integration: all testprogs ## black-box tests against the real daemon
-	BUILD=$(abspath $(BUILD)) PMBROKERCTL=$(abspath $(CTL)) $(PYTEST) tests/integration
+STRESS_OPS ?= 10000000
+STRESS_ARGS ?=
+check-stress: $(STRESS_TESTS) ## the heap under stress; STRESS_OPS=N operations, STRESS_ARGS='--seed N'
+	@set -e; for t in $(STRESS_TESTS); do $$t --ops $(STRESS_OPS) $(STRESS_ARGS); done
+
+check-integration: all testprogs cxxprogs ## black-box tests against the real daemon
+	BUILD=$(abspath $(BUILD)) PMBROKERCTL=$(abspath $(CTL)) $(PYTEST) tests/integration $(ARGS)
 
 check-faults: all testprogs ## kills and failing system calls: a sample (as root)
 	BUILD=$(abspath $(BUILD)) $(PYTEST) tests/faults
 
-check-full: all testprogs ## kills and failures at every system call, random kills under load: an hour (as root)
+check-full: all testprogs ## what takes hours: failures at every system call, kills under load, a thousand million operations of stress
+	@tools/install-deps.sh check
+	@$(MAKE) --no-print-directory check-stress STRESS_OPS=1000000000
+	@$(MAKE) --no-print-directory check-power-cut
 	PMBROKER_FULL=1 BUILD=$(abspath $(BUILD)) $(PYTEST) tests/faults
 
 check-fuzz: $(FUZZ_NAMES:%=$(BUILD)/tests/fuzz/replay-%) ## run what the fuzzers have found, once
@@ -259,20 +355,32 @@ check-clang: ## clang builds everything without a warning
 check-install: all ## install and uninstall leave what they should
 	@tests/check-install.sh $(BUILD)
 
-check-vm: all testprogs ## the same daemon under systemd, with NVDIMMs, in an emulated machine
-	@tools/install-deps.sh vm
-	@MAKE='$(MAKE)' tests/vm/run.sh $(BUILD) $(ARGS)
+check-man: $(MAN_PAGES) ## man pages are well-formed, and the pages that they refer to exist
+	@tests/check-man.sh $(MAN_PAGES)
 
-vm-shell: all testprogs ## a root shell in that machine, on this terminal
+check-vm: ## the same daemon under systemd, with NVDIMMs, in emulated machines
 	@tools/install-deps.sh vm
-	@MAKE='$(MAKE)' tests/vm/run.sh --shell $(BUILD)
+	@$(MAKE) --no-print-directory all testprogs $(VMPROGS)
+	@MAKE='$(MAKE)' tests/vm/run.py $(BUILD) $(ARGS)
+	@$(if $(ARGS),,MAKE='$(MAKE)' tests/vm/power-cut.py $(BUILD) --some)
+
+check-power-cut: ## the power fails while a store is being made, at each of twelve moments
+	@tools/install-deps.sh vm
+	@$(MAKE) --no-print-directory all
+	@MAKE='$(MAKE)' tests/vm/power-cut.py $(BUILD) $(ARGS)
+
+vm-shell: ## a root shell in such a machine, on this terminal
+	@tools/install-deps.sh vm
+	@$(MAKE) --no-print-directory all testprogs $(VMPROGS)
+	@MAKE='$(MAKE)' tests/vm/run.py --shell $(BUILD)
 
 asan: ## build with ASan and UBSan, run the unit and black-box tests
 	@tools/install-deps.sh check
 	$(MAKE) BUILD=$(BUILD)-asan SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all' \
-		CFLAGS='-O1 -g -fno-omit-frame-pointer' all testprogs check-unit check-integration
+		CFLAGS='-O1 -g -fno-omit-frame-pointer' CXX_COMPILERS=g++ all testprogs check-unit check-integration
 
-FORMATTED = $(shell git ls-files '*.c' '*.h' 2>/dev/null || find . -name '*.[ch]' -not -path './build*')
+FORMATTED = $(shell git ls-files '*.c' '*.h' '*.cpp' '*.hpp' 2>/dev/null || \
+	find . '(' -name '*.[ch]' -o -name '*.[ch]pp' ')' -not -path './build*')
 
 format: ## rewrite the sources as .clang-format says
 	clang-format -i $(FORMATTED)
@@ -286,14 +394,13 @@ demo: ## install what is missing, build, and show the main job
 	@$(MAKE) --no-print-directory all testprogs
 	@BUILD=$(abspath $(BUILD)) tools/demo.sh
 
-bench: ## measure, beside memkind in the same run
-	@tools/install-deps.sh check
+bench: ## measure, beside others in the same run; ARGS='speed sized' for a part of it (see bench/README.md)
+	@tools/install-deps.sh bench
 	@$(MAKE) --no-print-directory all $(BENCHES)
-	@BUILD=$(abspath $(BUILD)) tools/bench.sh
+	@BUILD=$(abspath $(BUILD)) PYTHON=$(PYTHON) tools/bench.sh $(ARGS)
 
 # ----------------------------------------------------------------------------------------------------------- install
 
-MAN_PAGES := $(wildcard man/*.[1-9])
 UNITS := $(wildcard systemd/*.socket systemd/*.service systemd/*.service.in)
 subst_file = sed -e 's|@SBINDIR@|$(SBINDIR)|g' -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@PREFIX@|$(PREFIX)|g' \
 	-e 's|@LIBDIR@|$(LIBDIR)|g' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' \
@@ -315,11 +422,11 @@ define put_subst
 	chmod $(4) $(DESTDIR)$(2)/$(3)
 
 endef
-INSTALLED := $(SBINDIR)/pmbrokerd $(BINDIR)/pmbrokerctl \
+INSTALLED := $(SBINDIR)/pmbrokerd $(BINDIR)/pmbrokerctl $(BINDIR)/pmbroker-metrics \
 	$(LIBDIR)/libpmbroker.so.$(VERSION) $(LIBDIR)/libpmbroker.so.$(SOVERSION) $(LIBDIR)/libpmbroker.so \
-	$(INCLUDEDIR)/pmbroker.h $(PKGCONFIGDIR)/libpmbroker.pc \
+	$(INCLUDEDIR)/pmbroker.h $(INCLUDEDIR)/pmbroker.hpp $(INCLUDEDIR)/pmbroker.proto $(PKGCONFIGDIR)/libpmbroker.pc \
 	$(SYSCONFDIR)/pmbroker/pmbrokerd.conf \
-	$(SYSUSERSDIR)/pmbroker.conf $(TMPFILESDIR)/pmbroker.conf \
+	$(SYSUSERSDIR)/pmbroker.conf $(TMPFILESDIR)/pmbroker.conf $(CATALOGDIR)/pmbroker.catalog \
 	$(BASHCOMPDIR)/pmbrokerctl $(ZSHCOMPDIR)/_pmbrokerctl \
 	$(addprefix $(UNITDIR)/,$(notdir $(UNITS:.in=))) $(UNITDIR)/pmbroker-provisioner.service.d/10-fdstore.conf \
 	$(foreach m,$(MAN_PAGES),$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m)))
@@ -327,14 +434,18 @@ INSTALLED := $(SBINDIR)/pmbrokerd $(BINDIR)/pmbrokerctl \
 install: all ## install below DESTDIR, PREFIX, SYSCONFDIR and UNITDIR
 	$(call put,$(DAEMON),$(SBINDIR),pmbrokerd,755)
 	$(call put,$(CTL),$(BINDIR),pmbrokerctl,755)
+	$(call put,$(EXPORTER),$(BINDIR),pmbroker-metrics,755)
 	$(call put,$(LIB_REAL),$(LIBDIR),libpmbroker.so.$(VERSION),755)
 	ln -sf libpmbroker.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libpmbroker.so.$(SOVERSION)
 	ln -sf libpmbroker.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libpmbroker.so
 	$(call put,client/pmbroker.h,$(INCLUDEDIR),pmbroker.h,644)
+	$(call put,proto/pmbroker.proto,$(INCLUDEDIR),pmbroker.proto,644)
+	$(call put,client/pmbroker.hpp,$(INCLUDEDIR),pmbroker.hpp,644)
 	$(call put_subst,client/libpmbroker.pc.in,$(PKGCONFIGDIR),libpmbroker.pc,644)
 	$(call put,conf/pmbrokerd.conf,$(SYSCONFDIR)/pmbroker,pmbrokerd.conf,644)
 	$(call put,systemd/sysusers.d/pmbroker.conf,$(SYSUSERSDIR),pmbroker.conf,644)
 	$(call put,systemd/tmpfiles.d/pmbroker.conf,$(TMPFILESDIR),pmbroker.conf,644)
+	$(call put,systemd/pmbroker.catalog,$(CATALOGDIR),pmbroker.catalog,644)
 	$(call put,ctl/completions/bash/pmbrokerctl,$(BASHCOMPDIR),pmbrokerctl,644)
 	$(call put,ctl/completions/zsh/_pmbrokerctl,$(ZSHCOMPDIR),_pmbrokerctl,644)
 	$(foreach u,$(UNITS),$(call put_subst,$(u),$(UNITDIR),$(notdir $(u:.in=)),644))
@@ -344,6 +455,10 @@ install: all ## install below DESTDIR, PREFIX, SYSCONFDIR and UNITDIR
 uninstall: ## remove what install put there (the configuration too)
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
 	-rmdir $(DESTDIR)$(SYSCONFDIR)/pmbroker $(DESTDIR)$(UNITDIR)/pmbroker-provisioner.service.d 2>/dev/null
+
+deb: ## build Debian packages, below $(BUILD)/deb
+	@tools/install-deps.sh deb
+	@tools/make-deb.sh $(BUILD)/deb
 
 clean: ## remove what was built
 	rm -rf $(BUILD) $(BUILD)-clang $(BUILD)-asan $(BUILD)-fuzz

@@ -2,13 +2,18 @@
 #pragma once
 
 /*
- * One jemalloc arena on one pool's memory. Its extents come from and go to the units of the pool through
- * hooks, and jemalloc keeps nothing that is free but what is dirty until arena_purge(); its metadata lie in
- * ordinary memory, so that no byte of the pool is spent on them and nothing of the pool is touched when it
- * is freed.
+ * The back end of a heap: one jemalloc arena on one pool's memory. Its extents come from and go to the units
+ * of the pool through hooks, and jemalloc keeps nothing that is free but what is dirty until arena_purge();
+ * its metadata lie in ordinary memory, so that no byte of the pool is spent on them and nothing of the pool
+ * is touched when it is freed.
  *
- * `lock` protects the units. It is a leaf: the hooks take it with jemalloc's locks held, so nothing of
- * jemalloc may be called under it.
+ * Blocks go out and come back in batches, of one class each, through one jemalloc cache that belongs to the
+ * arena and to no thread: so no thread has to be asked when the arena ends. The page map says whose class a
+ * block is; `n_out` counts what is out, so that figures need no help from jemalloc.
+ *
+ * Two locks. `heap_lock` is held for every call into jemalloc that concerns this arena. `lock` protects the
+ * units; it is a leaf: the hooks take it with jemalloc's locks held, so nothing of jemalloc may be called
+ * under it.
  */
 
 #include <pthread.h>
@@ -17,20 +22,28 @@
 #include <stdint.h>
 
 #include "pmb_jemalloc.h"
+#include "client/pagemap.h"
+#include "client/sizeclass.h"
 #include "client/unit.h"
+
+#define ARENAS_MAX 4096 /* jemalloc has fewer */
 
 typedef struct Arena {
         extent_hooks_t hooks; /* jemalloc hands this back to the hooks: see from_hooks() */
         pthread_mutex_t lock;
         Units units;
         uint8_t *base;
-        int flags;       /* for mallocx() and its kin */
-        unsigned index;  /* jemalloc's number */
+        uint64_t reserved; /* bytes of addresses */
+        PageClass *map;    /* NULL for a raw pool */
+
+        pthread_mutex_t heap_lock;
+        unsigned index;  /* jemalloc's number, below ARENAS_MAX */
+        unsigned cache;  /* and that of its cache */
         bool open;       /* the jemalloc arena exists */
         bool closing;    /* extents come back for the last time */
-        size_t purge[3]; /* mallctl names, looked up once */
-        size_t small[5];
-        size_t large[5];
+        size_t purge[3]; /* a mallctl name, looked up once */
+        /* Blocks that somebody has. For CLASS_HUGE it is bytes; their number is CLASS_NONE's. */
+        uint64_t n_out[N_CLASSES];
 } Arena;
 
 /* Prepare the units for `reserved` bytes at `base`; none is backed. Returns 0 or -ENOMEM. */
@@ -42,13 +55,44 @@ int arena_open(Arena *a);
 /* All blocks cease to exist. Takes what arena_init() prepared, opened or not. */
 void arena_deinit(Arena *a);
 
-/* Let jemalloc hand back what is dirty, merged as far as it goes. */
+/*
+ * Take up to `n` blocks of a class other than CLASS_HUGE; returns how many there were.
+ */
+unsigned arena_take(Arena *a, unsigned class, void **blocks, unsigned n);
+
+/* Put back blocks of a class other than CLASS_HUGE. */
+void arena_put(Arena *a, unsigned class, void *const *blocks, unsigned n);
+
+/* Take one block of any size, with flags of mallocx() (alignment, zero). Returns NULL when there is none. */
+void *arena_take_one(Arena *a, size_t size, int flags);
+
+/* The same below that address alone; `size` is that of a class, or of a block of CLASS_HUGE. */
+void *arena_take_lower(Arena *a, const void *than, size_t size);
+
+/* Put back a block of CLASS_HUGE. False if it is none (any more). */
+bool arena_put_huge(Arena *a, void *block);
+
+/*
+ * Let a block of LARGE_SIZE_MIN or more become one of `size`, which is not less either, where it is. False
+ * if that cannot be done; otherwise its class is what the page map says.
+ */
+bool arena_resize(Arena *a, void *block, size_t size);
+
+/* All of n_out, of one moment. */
+void arena_count(Arena *a, uint64_t n_out[N_CLASSES]);
+
+/* Bytes in a block of CLASS_HUGE, 0 if it is none. */
+size_t arena_size_huge(Arena *a, const void *block);
+
+/* Let jemalloc hand back what is free, merged as far as it goes. */
 void arena_purge(Arena *a);
 
-/* Bytes in live blocks, as usable sizes. */
-uint64_t arena_allocated(Arena *a);
-
-/* In a child, where another thread may have held the lock. */
+/*
+ * Around fork(): no call into jemalloc is under way. In the child another thread may have held `lock`, which
+ * is made anew.
+ */
+void arena_before_fork(Arena *a);
+void arena_after_fork(Arena *a);
 void arena_forked(Arena *a);
 
 static inline void arena_lock(Arena *a)

@@ -4,13 +4,13 @@
 #include "client/client.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 
 #include "base/cleanup.h"
 #include "client/fork.h"
+#include "client/thread.h"
 
 const char *pmb_version(void)
 {
@@ -179,7 +179,6 @@ static void *run(void *userdata)
 
 int client_start_thread(struct pmb_client *client)
 {
-        sigset_t all, before;
         bool start;
         int r;
 
@@ -193,13 +192,8 @@ int client_start_thread(struct pmb_client *client)
                 return 0;
 
         r = connection_watch(&client->connection);
-        if (r == 0) {
-                /* Signals are the application's. */
-                (void)sigfillset(&all);
-                (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-                r = -pthread_create(&client->thread, NULL, run, client);
-                (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-        }
+        if (r == 0)
+                r = thread_start(&client->thread, run, client);
         if (r < 0) {
                 connection_lock(&client->connection);
                 client->has_thread = false;

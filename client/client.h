@@ -37,6 +37,7 @@ struct pmb_client {
         bool telling; /* the handler runs, in the thread `teller` */
         pthread_t teller;
         bool reconnected; /* to be told */
+        bool closing;     /* to be told, before that */
         Refusal refusal;  /* of the last request that no pool stands for */
         uint64_t orphans[ORPHANS_MAX];
         unsigned n_orphans;
@@ -52,6 +53,9 @@ int client_dispatch(struct pmb_client *client);
 
 /* Make sure that somebody dispatches, now that there will be a pool. Returns 0 or a negative errno. */
 int client_start_thread(struct pmb_client *client);
+
+/* Have the dispatcher see to a pool: POOL_*. Lock held. */
+void client_add_todo(struct pmb_client *client, struct pmb_pool *pool, unsigned todo);
 
 /* Destroy that pool when there is time for it. Lock held. */
 void client_add_orphan(struct pmb_client *client, uint64_t pool);

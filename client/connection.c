@@ -230,7 +230,7 @@ static bool refused_for_now(const Call *call)
 
 int connection_call(Connection *c, Call *call)
 {
-        uint64_t deadline = now_usec() + c->timeout_usec, pause = BACKOFF_MIN_USEC;
+        uint64_t deadline = now_usec() + (call->timeout_usec ?: c->timeout_usec), pause = BACKOFF_MIN_USEC;
         int r;
 
         (void)pthread_cond_init(&call->cond, NULL);

@@ -60,7 +60,8 @@ enum {
 struct Call {
         ClientPacket packet; /* without serial and request id */
         unsigned flags;
-        int expect; /* body_case of the good answer */
+        int expect;            /* body_case of the good answer */
+        uint64_t timeout_usec; /* 0: as long as any call */
         void *userdata;
         /*
          * The good answer has come; `fd` is taken by replacing it with -EBADF. What is returned becomes the

@@ -12,6 +12,9 @@
 
 #define GRANT_ATTEMPTS 3
 
+/* What a pool begins with that grows by itself, unless told otherwise. */
+#define AUTO_GROW_SIZE (4 * UNIT_SIZE)
+
 typedef struct Creation {
         struct pmb_pool *pool;
         int meanwhile;   /* result of what was made while the daemon was at work */
@@ -30,6 +33,14 @@ static int on_grant(Call *call, const ServerPacket *reply, int *fd)
                 return -EUNATCH;
         }
         pool->id = grant->pool;
+        if (!pool->mapping.base) {
+                /* How large it may become was for the daemon to say. */
+                r = pool_reserve(pool, grant->size, grant->max);
+                if (r < 0) {
+                        client_add_orphan(pool->client, grant->pool);
+                        return r;
+                }
+        }
         if (grant->max > 0 && grant->max < pool->max_size)
                 pool->max_size = grant->max;
         pool->page_size = grant->page_size;
@@ -51,7 +62,7 @@ static void on_sent(Call *call)
         Creation *creation = call->userdata;
         struct pmb_pool *pool = creation->pool;
 
-        creation->meanwhile = pool->raw ? 0 : arena_open(&pool->arena);
+        creation->meanwhile = pool->raw || !pool->mapping.base ? 0 : heap_open(&pool->heap);
         if (creation->meanwhile == 0)
                 creation->meanwhile = client_start_thread(pool->client);
 }
@@ -72,7 +83,7 @@ static int ask_for_pool(struct pmb_pool *pool, uint64_t size, const struct pmb_p
         int r;
 
         body.size = size;
-        body.max = pool->max_size;
+        body.max = pool->mapping.base ? pool->max_size : WIRE_MAX_OF_QUOTA;
         body.store = (char *)(uintptr_t)(options->store ?: "");
         body.name = pool->name;
         call.packet.body_case = PMBROKER__V1__CLIENT_PACKET__BODY_CREATE_POOL;
@@ -95,18 +106,31 @@ static int ask_for_pool(struct pmb_pool *pool, uint64_t size, const struct pmb_p
         if (call.refusal.code != RESULT_OK)
                 client->refusal = call.refusal;
         connection_unlock(&client->connection);
-        return r < 0 ? r : creation.meanwhile;
+        if (r < 0 || creation.meanwhile < 0)
+                return r < 0 ? r : creation.meanwhile;
+        return pool->raw || pool->arena.open ? 0 : heap_open(&pool->heap);
 }
 
-/* Sizes, flags and labels that no daemon needs to be asked about. */
-static int check_options(const struct pmb_pool_options *options, uint64_t *ret_size, uint64_t *ret_max)
+/*
+ * Sizes, flags and labels that no daemon needs to be asked about. *ret_max is 0 when the quota shall say it.
+ */
+static int check_options(
+        const struct pmb_pool_options *options, uint64_t *ret_size, uint64_t *ret_max, bool *ret_grows)
 {
         const uint64_t largest = (uint64_t)1 << 46; /* half of what a process can address */
+        const uint64_t known =
+                PMB_POOL_RAW | PMB_POOL_AUTO_GROW | PMB_POOL_COPY_ON_FORK | PMB_POOL_SHARE_ON_FORK;
+        bool grows = options->size == 0 || (options->flags & PMB_POOL_AUTO_GROW);
         uint64_t size, max;
 
-        if (options->flags & ~(uint64_t)PMB_POOL_RAW)
+        if (options->flags & ~known)
                 return -EINVAL;
-        if (options->size == 0 || options->size > largest || options->max_size > largest)
+        if ((options->flags & PMB_POOL_SHARE_ON_FORK) &&
+                (!(options->flags & PMB_POOL_RAW) || (options->flags & PMB_POOL_COPY_ON_FORK)))
+                return -EINVAL;
+        if (grows && (options->flags & PMB_POOL_RAW))
+                return -EINVAL;
+        if (options->size > largest || options->max_size > largest)
                 return -EINVAL;
         if (options->name && *options->name && !name_is_valid(options->name))
                 return -EINVAL;
@@ -115,12 +139,15 @@ static int check_options(const struct pmb_pool_options *options, uint64_t *ret_s
 
         size = (options->size + UNIT_SIZE - 1) / UNIT_SIZE * UNIT_SIZE;
         max = (options->max_size + UNIT_SIZE - 1) / UNIT_SIZE * UNIT_SIZE;
-        if (options->max_size > 0 && max < size)
+        if (size == 0)
+                size = max > 0 && max < AUTO_GROW_SIZE ? max : AUTO_GROW_SIZE;
+        if (max > 0 && max < size)
                 return -EINVAL;
-        if (max == 0)
+        if (max == 0 && !grows)
                 max = size > GIB / 8 ? size * 8 : GIB;
         *ret_size = size;
         *ret_max = max;
+        *ret_grows = grows;
         return 0;
 }
 
@@ -129,9 +156,10 @@ int pmb_pool_create(struct pmb_client *client, const struct pmb_pool_options *op
         _cleanup_(cleanup_pool_free) struct pmb_pool *pool = NULL;
         _cleanup_close_ int spare = -EBADF;
         uint64_t size = 0, max = 0;
+        bool grows = false;
         int r;
 
-        r = check_options(options, &size, &max);
+        r = check_options(options, &size, &max, &grows);
         if (r < 0)
                 return r;
 
@@ -141,9 +169,13 @@ int pmb_pool_create(struct pmb_client *client, const struct pmb_pool_options *op
                 return -EMFILE;
         spare = safe_close(spare);
 
-        r = pool_new(client, size, max, options->flags & PMB_POOL_RAW, &pool);
+        r = pool_new(client, max > 0 ? size : 0, max, options->flags & PMB_POOL_RAW, &pool);
         if (r < 0)
                 return r;
+        pool->grows = grows;
+        pool->on_fork = options->flags & PMB_POOL_COPY_ON_FORK    ? ON_FORK_COPY
+                        : options->flags & PMB_POOL_SHARE_ON_FORK ? ON_FORK_SHARE
+                                                                  : ON_FORK_DIE;
         (void)strncpy(pool->name, options->name ?: "", sizeof(pool->name) - 1);
 
         r = ask_for_pool(pool, size, options);

@@ -26,7 +26,7 @@ static struct pmb_pool *find_pool(struct pmb_client *client, uint64_t id)
         return NULL;
 }
 
-static void add_todo(struct pmb_client *client, struct pmb_pool *pool, unsigned todo)
+void client_add_todo(struct pmb_client *client, struct pmb_pool *pool, unsigned todo)
 {
         pool->todo |= todo;
         connection_kick(&client->connection);
@@ -34,8 +34,8 @@ static void add_todo(struct pmb_client *client, struct pmb_pool *pool, unsigned 
 
 static void revoke_pool(struct pmb_client *client, struct pmb_pool *pool)
 {
-        atomic_store(&pool->refuse, ESTALE);
-        add_todo(client, pool, POOL_REVOKED);
+        heap_refuse(&pool->heap, ESTALE);
+        client_add_todo(client, pool, POOL_REVOKED);
 }
 
 static void on_event(void *userdata, const ServerPacket *p)
@@ -53,14 +53,22 @@ static void on_event(void *userdata, const ServerPacket *p)
                 pool = find_pool(client, p->resized->pool);
                 if (pool) {
                         pool_told_size(pool, p->resized->size, p->resized->length);
-                        add_todo(client, pool, POOL_RESIZED);
+                        atomic_store(&pool->grow_not_before, 0);
+                        client_add_todo(client, pool, POOL_RESIZED);
                 }
                 break;
         case PMBROKER__V1__SERVER_PACKET__BODY_RECLAIM:
                 pool = find_pool(client, p->reclaim->pool);
                 if (pool) {
                         pool->reclaim_target = p->reclaim->target;
-                        add_todo(client, pool, POOL_RECLAIM);
+                        client_add_todo(client, pool, POOL_RECLAIM);
+                }
+                break;
+        case PMBROKER__V1__SERVER_PACKET__BODY_REVOKING:
+                pool = find_pool(client, p->revoking->pool);
+                if (pool) {
+                        pool->grace_usec = p->revoking->grace_usec;
+                        client_add_todo(client, pool, POOL_REVOKING);
                 }
                 break;
         case PMBROKER__V1__SERVER_PACKET__BODY_REVOKED:
@@ -68,8 +76,11 @@ static void on_event(void *userdata, const ServerPacket *p)
                 if (pool)
                         revoke_pool(client, pool);
                 break;
+        case PMBROKER__V1__SERVER_PACKET__BODY_CLOSING:
+                client->closing = true;
+                connection_kick(&client->connection);
+                break;
         default:
-                /* Closing: the end of the connection follows, and says all. */
                 break;
         }
 }
@@ -92,14 +103,14 @@ static void on_resumed(void *userdata, const ResumedPool *pools, size_t n)
                 const ResumedPool *resumed = find_resumed(pools, n, pool->id);
 
                 if (!resumed || resumed->releasing) {
-                        if (atomic_load(&pool->refuse) != ESTALE)
+                        if (!pool_is_dead(pool))
                                 revoke_pool(client, pool);
                 } else if (pool_has_unsettled(pool)) {
-                        add_todo(client, pool, POOL_SETTLE);
+                        client_add_todo(client, pool, POOL_SETTLE);
                 } else if (resumed->size != pool->size) {
                         pool_told_size(pool, resumed->size, resumed->length);
                         if (resumed->size != pool->growing_to)
-                                add_todo(client, pool, POOL_RESIZED);
+                                client_add_todo(client, pool, POOL_RESIZED);
                 }
         }
         for (unsigned i = 0; i < client->n_orphans; i++)
@@ -130,9 +141,10 @@ void client_add_orphan(struct pmb_client *client, uint64_t pool)
 /* ---------------------------------------------------------------------------------------------- dispatch */
 
 /* Without the lock. */
-static void tell(struct pmb_client *client, enum pmb_event_type type, struct pmb_pool *pool)
+static void tell(struct pmb_client *client, enum pmb_event_type type, struct pmb_pool *pool, uint64_t target)
 {
-        struct pmb_event event = {.type = type, .pool = pool, .size = pool ? pool->size : 0};
+        struct pmb_event event = {
+                .type = type, .pool = pool, .size = pool ? pool->size : 0, .target = target};
         void (*handler)(const struct pmb_event *event, void *userdata);
         void *userdata;
 
@@ -150,39 +162,55 @@ static void tell(struct pmb_client *client, enum pmb_event_type type, struct pmb
         connection_unlock(&client->connection);
 }
 
-static int handle_pool(struct pmb_client *client, struct pmb_pool *pool, unsigned todo, uint64_t target)
+/* What is to be done about a pool, with what the daemon said of it. */
+typedef struct Todo {
+        unsigned what; /* POOL_* */
+        uint64_t target;
+        uint64_t grace_usec;
+} Todo;
+
+static int handle_pool(struct pmb_client *client, struct pmb_pool *pool, const Todo *todo)
 {
         int n = 0;
 
-        if (todo & POOL_SETTLE)
+        if (todo->what & POOL_SETTLE)
                 pool_settle(pool);
-        if (todo & POOL_RESIZED) {
-                tell(client, PMB_EVENT_RESIZED, pool);
+        if (todo->what & POOL_RESIZED) {
+                tell(client, PMB_EVENT_RESIZED, pool, 0);
                 n++;
         }
-        if (todo & POOL_RECLAIM) {
+        if (todo->what & POOL_RECLAIM) {
                 if (!pool->raw)
-                        (void)pool_give_back_to(pool, target);
-                tell(client, PMB_EVENT_RECLAIM, pool);
+                        (void)pool_give_back_to(pool, todo->target);
+                tell(client, PMB_EVENT_RECLAIM, pool, todo->target);
                 n++;
         }
-        if (todo & POOL_REVOKED) {
-                tell(client, PMB_EVENT_REVOKED, pool);
+        if (todo->what & POOL_REVOKING) {
+                tell(client, PMB_EVENT_REVOKING, pool, todo->grace_usec);
+                n++;
+        }
+        if (todo->what & POOL_IDLE)
+                pool_give_back_idle(pool);
+        if (todo->what & POOL_REVOKED) {
+                tell(client, PMB_EVENT_REVOKED, pool, 0);
                 n++;
         }
         return n;
 }
 
 /* A pool that something is to be done about, pinned. */
-static struct pmb_pool *take_pool(struct pmb_client *client, unsigned *ret_todo, uint64_t *ret_target)
+static struct pmb_pool *take_pool(struct pmb_client *client, Todo *ret)
 {
         list_for_each (it, &client->pools) {
                 struct pmb_pool *pool = list_entry(it, struct pmb_pool, pool_link);
 
                 if (pool->todo == 0 || !pool->ready)
                         continue;
-                *ret_todo = pool->todo;
-                *ret_target = pool->reclaim_target;
+                *ret = (Todo){
+                        .what = pool->todo,
+                        .target = pool->reclaim_target,
+                        .grace_usec = pool->grace_usec,
+                };
                 pool->todo = 0;
                 pool->pins++;
                 return pool;
@@ -201,22 +229,23 @@ static int do_one(struct pmb_client *client)
 {
         Connection *c = &client->connection;
         struct pmb_pool *pool;
-        uint64_t target = 0;
-        unsigned todo = 0;
+        Todo todo;
         int n;
 
-        if (client->reconnected) {
-                client->reconnected = false;
+        if (client->closing || client->reconnected) {
+                enum pmb_event_type type = client->closing ? PMB_EVENT_CLOSING : PMB_EVENT_RECONNECTED;
+
+                *(type == PMB_EVENT_CLOSING ? &client->closing : &client->reconnected) = false;
                 connection_unlock(c);
-                tell(client, PMB_EVENT_RECONNECTED, NULL);
+                tell(client, type, NULL, 0);
                 connection_lock(c);
                 return 1;
         }
-        pool = take_pool(client, &todo, &target);
+        pool = take_pool(client, &todo);
         if (!pool)
                 return -ENOENT;
         connection_unlock(c);
-        n = handle_pool(client, pool, todo, target);
+        n = handle_pool(client, pool, &todo);
         connection_lock(c);
         unpin(client, pool);
         return n;

@@ -24,6 +24,7 @@ static int on_given(Call *call, const ServerPacket *reply, int *fd)
         arena_lock(&pool->arena);
         units_commit_give(&pool->arena.units, gift->spans, gift->n, reply->size->size, pool->mapping.mapped);
         arena_unlock(&pool->arena);
+        pool_units_changed(pool);
         pool->size = reply->size->size;
         pool->length = reply->size->length;
         pool->gifts = reply->size->gifts;
@@ -122,6 +123,7 @@ static int on_row(Call *call, const ServerPacket *reply, int *fd)
         arena_lock(&pool->arena);
         n_units = units_settle(&pool->arena.units, fate_of_gift(pool, row), row->size, pool->mapping.mapped);
         arena_unlock(&pool->arena);
+        pool_units_changed(pool);
         atomic_fetch_add(&pool->given_back, n_units * UNIT_SIZE);
         pool->size = row->size;
         pool->length = row->length;

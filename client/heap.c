@@ -1,216 +1,176 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Public: allocation. jemalloc does it; what is ours is what happens when there is nothing left. */
+/* What concerns a heap as a whole. */
 
-#include <assert.h>
+#include "client/heap.h"
+
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
+#include <time.h>
 
-#include "base/cleanup.h"
 #include "base/parse.h"
-#include "client/pool.h"
-#include "client/registry.h"
+#include "client/cache.h"
+#include "client/steal.h"
 
-#define likely(x)   __builtin_expect(!!(x), 1)
-#define unlikely(x) __builtin_expect(!!(x), 0)
+/* What nobody needs for this long goes back to the arena. */
+#define PERIOD_USEC (10 * USEC_PER_SEC)
 
-/* -------------------------------------------------------------------------------------------------- full */
+/* One look at the clock in so many slow paths. */
+#define TICKS_PER_LOOK 256
 
-/*
- * After a purge only live blocks (and the rest of the pages that they are in) are not in the list of free
- * ranges.
- */
-static void note_full(struct pmb_pool *pool, size_t size)
+int heap_init(Heap *h, Arena *arena)
 {
-        HeapFull full = {.asked = size, .size = pool->size};
-        uint64_t backed, available;
-
-        arena_lock(&pool->arena);
-        backed = pool->arena.units.n_backed * UNIT_SIZE;
-        available = pool->arena.units.free.total;
-        full.largest = ranges_largest(&pool->arena.units.free);
-        arena_unlock(&pool->arena);
-        full.taken = backed > available ? backed - available : 0;
-
-        (void)pthread_mutex_lock(&pool->refusal_lock);
-        pool->full = full;
-        (void)pthread_mutex_unlock(&pool->refusal_lock);
-}
-
-static void *refuse(struct pmb_pool *pool, int error, size_t size)
-{
-        (void)atomic_fetch_add(&pool->n_refusals, 1);
-        if (error == ENOMEM)
-                note_full(pool, size);
-        errno = error;
-        return NULL;
-}
-
-static uint64_t pool_bytes_max(struct pmb_pool *pool)
-{
-        return pool->mapping.reserved;
-}
-
-/* jemalloc had nothing: dirty memory, merged, may do. */
-static __attribute__((noinline)) void *alloc_slow(struct pmb_pool *pool, size_t size, int flags)
-{
-        void *p;
-
-        if (size > pool_bytes_max(pool))
-                return refuse(pool, ENOMEM, size);
-        arena_purge(&pool->arena);
-        p = pmbj_mallocx(size, flags);
-        return p ?: refuse(pool, ENOMEM, size);
-}
-
-static inline void *alloc(struct pmb_pool *pool, size_t size, int flags)
-{
-        int error = atomic_load_explicit(&pool->refuse, memory_order_relaxed);
-        void *p;
-
-        if (unlikely(error != 0))
-                return refuse(pool, error, size);
-        if (unlikely(size == 0))
-                size = 1;
-        flags |= pool->arena.flags;
-        p = pmbj_mallocx(size, flags);
-        return likely(p) ? p : alloc_slow(pool, size, flags);
-}
-
-/* ------------------------------------------------------------------------------------------------ public */
-
-void *pmb_malloc(struct pmb_pool *pool, size_t size)
-{
-        return alloc(pool, size, 0);
-}
-
-void *pmb_calloc(struct pmb_pool *pool, size_t n, size_t size)
-{
-        size_t bytes;
-
-        if (__builtin_mul_overflow(n, size, &bytes))
-                return refuse(pool, atomic_load(&pool->refuse) ?: ENOMEM, SIZE_MAX);
-        return alloc(pool, bytes, MALLOCX_ZERO);
-}
-
-static bool is_power_of_two(size_t n)
-{
-        return n > 0 && (n & (n - 1)) == 0;
-}
-
-void *pmb_aligned_alloc(struct pmb_pool *pool, size_t alignment, size_t size)
-{
-        if (!is_power_of_two(alignment))
-                return refuse(pool, atomic_load(&pool->refuse) ?: EINVAL, size);
-        if (alignment > pool_bytes_max(pool))
-                return refuse(pool, atomic_load(&pool->refuse) ?: ENOMEM, size);
-        return alloc(pool, size, MALLOCX_ALIGN(alignment));
-}
-
-int pmb_posix_memalign(struct pmb_pool *pool, void **ret, size_t alignment, size_t size)
-{
-        int saved = errno, r = 0;
-        void *p;
-
-        if (alignment % sizeof(void *) || !is_power_of_two(alignment))
-                return EINVAL;
-        p = pmb_aligned_alloc(pool, alignment, size);
-        if (p)
-                *ret = p;
-        else
-                r = errno;
-        errno = saved;
-        return r;
-}
-
-void *pmb_realloc(struct pmb_pool *pool, void *ptr, size_t size)
-{
-        int error = atomic_load_explicit(&pool->refuse, memory_order_relaxed);
-        void *p;
-
-        if (!ptr)
-                return alloc(pool, size, 0);
-        if (unlikely(error != 0))
-                return refuse(pool, error, size);
-        if (size == 0)
-                size = 1;
-        p = pmbj_rallocx(ptr, size, pool->arena.flags);
-        if (likely(p))
-                return p;
-        if (size > pool_bytes_max(pool))
-                return refuse(pool, ENOMEM, size);
-        arena_purge(&pool->arena);
-        p = pmbj_rallocx(ptr, size, pool->arena.flags);
-        return p ?: refuse(pool, ENOMEM, size);
-}
-
-/* Blocks outlive a revocation, as addresses; in a child there is nothing to free. */
-static bool has_blocks(struct pmb_pool *pool)
-{
-        return pool && pool->arena.open && !atomic_load_explicit(&pool->dead, memory_order_relaxed);
-}
-
-void pmb_free(struct pmb_pool *pool, void *ptr)
-{
-        int saved = errno;
-
-        if (!ptr)
-                return;
-        if (!pool)
-                pool = registry_find(ptr);
-        if (has_blocks(pool))
-                pmbj_dallocx(ptr, MALLOCX_TCACHE_NONE);
-        errno = saved;
-}
-
-size_t pmb_usable_size(struct pmb_pool *pool, const void *ptr)
-{
-        if (!ptr)
-                return 0;
-        if (!pool)
-                pool = registry_find(ptr);
-        return has_blocks(pool) ? pmbj_sallocx(ptr, 0) : 0;
-}
-
-int pmb_pool_stats(struct pmb_pool *pool, struct pmb_pool_stats *ret)
-{
-        uint64_t allocated = atomic_load(&pool->dead) ? 0 : arena_allocated(&pool->arena);
-        struct pmb_pool_stats s = {
-                .size = pool->size,
-                .allocated = allocated,
-                .free = pool->size > allocated ? pool->size - allocated : 0,
-                .refusals = atomic_load(&pool->n_refusals),
-                .given_back = atomic_load(&pool->given_back),
+        *h = (Heap){
+                .id = HEAP_ID_NEVER,
+                .base = arena->base,
+                .reserved = arena->reserved,
+                .map = arena->map,
+                .refuse = EINVAL,
+                .arena = arena,
+                .full_size = SIZE_MAX,
         };
+        list_init(&h->caches);
+        (void)pthread_mutex_init(&h->caches_lock, NULL);
+        if (!arena->map)
+                return 0;
+        h->depot = depot_new();
+        return h->depot ? 0 : -ENOMEM;
+}
 
-        arena_lock(&pool->arena);
-        s.largest_free = ranges_largest(&pool->arena.units.free);
-        arena_unlock(&pool->arena);
-        *ret = s;
+int heap_open(Heap *h)
+{
+        static _Atomic uint64_t last_id;
+        bool fast = steal_init();
+        int r = arena_open(h->arena);
+
+        if (r < 0)
+                return r;
+        h->slot = h->arena->index;
+        h->cache_id = atomic_fetch_add(&last_id, 1) + 1;
+        atomic_store(&h->refuse, 0);
+        if (fast)
+                atomic_store(&h->id, h->cache_id);
         return 0;
 }
 
-int pmb_pool_explain(struct pmb_pool *pool, char *buf, size_t size)
+void heap_deinit(Heap *h)
 {
-        char asked[FORMAT_SIZE_MAX], total[FORMAT_SIZE_MAX], taken[FORMAT_SIZE_MAX],
-                largest[FORMAT_SIZE_MAX], max[FORMAT_SIZE_MAX], sentence[REFUSAL_SENTENCE_MAX];
-        Refusal refusal;
-        HeapFull full;
+        heap_refuse(h, ESTALE);
+        if (h->arena->open)
+                caches_forget(h);
+        h->depot = depot_free(h->depot);
+        (void)pthread_mutex_destroy(&h->caches_lock);
+}
 
-        (void)pthread_mutex_lock(&pool->refusal_lock);
-        refusal = pool->refusal;
-        full = pool->full;
-        (void)pthread_mutex_unlock(&pool->refusal_lock);
+void heap_refuse(Heap *h, int error)
+{
+        atomic_store(&h->refuse, error);
+        atomic_store(&h->id, HEAP_ID_NEVER);
+}
 
-        if (full.asked > 0)
-                return snprintf(buf, size,
-                        "pool %016" PRIx64
-                        " of %s has %s in live blocks and no contiguous %s left; the largest free "
-                        "range is %s, and the pool may grow to %s",
-                        pool->id, format_size(total, full.size), format_size(taken, full.taken),
-                        format_size(asked, full.asked), format_size(largest, full.largest),
-                        format_size(max, pool->max_size));
-        if (refusal.code != RESULT_OK)
-                return snprintf(buf, size, "%s", refusal_to_sentence(&refusal, sentence));
-        return snprintf(buf, size, "%s", "");
+void heap_change_size(Heap *h, uint64_t size)
+{
+        uint64_t before = atomic_exchange(&h->size, size);
+
+        if (h->depot)
+                depot_change_room(h->depot, (int64_t)(size - before));
+        heap_add_supply(h);
+}
+
+static void drain_class(Heap *h, unsigned class, unsigned n_batches)
+{
+        void *blocks[128];
+        unsigned n;
+
+        while (n_batches-- > 0 && (n = depot_take(h->depot, class, blocks)) > 0)
+                arena_put(h->arena, class, blocks, n);
+}
+
+void heap_drain(Heap *h)
+{
+        for (unsigned k = CLASS_FIRST; k <= CLASS_LAST; k++)
+                drain_class(h, k, UINT32_MAX);
+}
+
+void heap_collect(Heap *h)
+{
+        if (!h->arena->open)
+                return;
+        steal_stop(h);
+        list_for_each (it, &h->caches)
+                cache_flush(list_entry(it, Cache, cache_link), h);
+        heap_drain(h);
+        arena_purge(h->arena);
+        steal_resume(h);
+}
+
+/* ------------------------------------------------------------------------------------------------- disuse */
+
+static uint64_t coarse_usec(void)
+{
+        struct timespec ts;
+
+        (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+        return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
+}
+
+void heap_decay(Heap *h)
+{
+        for (unsigned k = CLASS_FIRST; k <= CLASS_LAST; k++)
+                drain_class(h, k, depot_end_period(h->depot, k));
+        arena_purge(h->arena);
+}
+
+bool heap_tick(Heap *h)
+{
+        unsigned ticks = atomic_load_explicit(&h->ticks, memory_order_relaxed) + 1;
+        uint64_t end, now;
+
+        /* Threads may overlook each other's ticks: that does not matter. */
+        atomic_store_explicit(&h->ticks, ticks, memory_order_relaxed);
+        if (ticks % TICKS_PER_LOOK != 0)
+                return false;
+        now = coarse_usec();
+        end = atomic_load(&h->period_end);
+        if (now < end || !atomic_compare_exchange_strong(&h->period_end, &end, now + PERIOD_USEC))
+                return false;
+        if (end == 0)
+                return false;
+        heap_decay(h);
+        return true;
+}
+
+/* --------------------------------------------------------------------------------------------------- fork */
+
+void heap_stop_for_fork(Heap *h)
+{
+        steal_stop(h);
+        if (!h->arena->open)
+                return;
+        list_for_each (it, &h->caches)
+                cache_flush(list_entry(it, Cache, cache_link), h);
+        heap_drain(h);
+}
+
+void heap_resume_after_fork(Heap *h)
+{
+        steal_resume(h);
+}
+
+void heap_before_fork(Heap *h)
+{
+        arena_before_fork(h->arena);
+}
+
+void heap_after_fork(Heap *h)
+{
+        arena_after_fork(h->arena);
+}
+
+void heap_forked(Heap *h, bool lives_on)
+{
+        if (!lives_on)
+                heap_refuse(h, ESTALE);
+        arena_forked(h->arena);
+        if (h->depot)
+                depot_forked(h->depot);
+        caches_forked(h);
 }

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "client/unit.h"
@@ -94,7 +95,7 @@ int mapping_extend(Mapping *m, uint64_t length)
                 unmap_file(m, m->mapped, length);
                 return r;
         }
-        if (madvise(m->base + m->mapped, more, MADV_DONTFORK) < 0) {
+        if (!m->shared && madvise(m->base + m->mapped, more, MADV_DONTFORK) < 0) {
                 r = -errno;
                 unmap_file(m, m->mapped, length);
                 return r;
@@ -110,11 +111,61 @@ int mapping_attach(Mapping *m, int fd, uint64_t length)
         return mapping_extend(m, length);
 }
 
-void mapping_forked(Mapping *m)
+void mapping_forked(Mapping *m, bool has_memory)
 {
+        uint64_t kept = has_memory ? m->mapped : 0;
+
         m->fd = safe_close(m->fd);
-        if (m->base)
-                (void)reserve(m->base, m->reserved, MAP_FIXED_NOREPLACE);
+        if (m->base && kept < m->reserved)
+                (void)reserve(m->base + kept, m->reserved - kept, MAP_FIXED_NOREPLACE);
+}
+
+int mapping_replace(Mapping *m)
+{
+        if (m->mapped > 0 && mmap(m->base, m->mapped, PROT_READ | PROT_WRITE,
+                                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1,
+                                     0) == MAP_FAILED)
+                return -errno;
+        return 0;
+}
+
+void mapping_drop(Mapping *m)
+{
+        (void)munmap(m->base, m->mapped);
+}
+
+/* What nobody has written to is zero already, unless it was taken away just now. */
+static int copy_nothing(const Mapping *m, uint64_t end)
+{
+        struct stat st;
+
+        if (fstat(m->fd, &st) < 0)
+                return -errno;
+        return (uint64_t)st.st_size < end ? -EIO : 0;
+}
+
+int mapping_copy(Mapping *m, uint64_t start, uint64_t end)
+{
+        while (start < end) {
+                off_t data = lseek(m->fd, (off_t)start, SEEK_DATA), hole;
+
+                if (data < 0)
+                        return errno == ENXIO ? copy_nothing(m, end) : -errno;
+                hole = lseek(m->fd, data, SEEK_HOLE);
+                if (hole < 0)
+                        return -errno;
+                if ((uint64_t)data >= end)
+                        return 0;
+                start = (uint64_t)data;
+                for (uint64_t stop = (uint64_t)hole < end ? (uint64_t)hole : end; start < stop;) {
+                        ssize_t n = pread(m->fd, m->base + start, stop - start, (off_t)start);
+
+                        if (n <= 0)
+                                return n < 0 ? -errno : -EIO;
+                        start += (uint64_t)n;
+                }
+        }
+        return 0;
 }
 
 void mapping_deinit(Mapping *m)

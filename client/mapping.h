@@ -6,8 +6,9 @@
  * pages fit, and the pool's file mapped at its start. The file is mapped once and extended in place:
  * addresses never change, and the kernel keeps one mapping however many blocks there are.
  *
- * Children do not inherit any of it. Whoever calls mapping_attach() or mapping_extend() keeps fork() out
- * meanwhile: there is a moment between mmap() and madvise() in which a child would.
+ * Children inherit it only if `shared` is set, which is done before anything is mapped. Whoever calls
+ * mapping_attach() or mapping_extend() keeps fork() out meanwhile: there is a moment between mmap() and
+ * madvise() in which a child would.
  */
 
 #include <stdbool.h>
@@ -19,6 +20,7 @@ typedef struct Mapping {
         uint64_t reserved; /* bytes of address space */
         uint64_t mapped;   /* bytes of the file that are mapped */
         int fd;
+        bool shared; /* with children */
 } Mapping;
 
 /*
@@ -37,10 +39,23 @@ int mapping_attach(Mapping *m, int fd, uint64_t length);
 int mapping_extend(Mapping *m, uint64_t length);
 
 /*
- * In a child: close the descriptor and put a reservation that cannot be touched where the memory was, so
- * that nothing else is ever placed there and stale pointers fault instead of reading something else.
+ * In a child: close the descriptor and put a reservation that cannot be touched where the memory was (or, if
+ * `has_memory`, where more of it might have been), so that nothing else is ever placed there and stale
+ * pointers fault instead of reading something else.
  */
-void mapping_forked(Mapping *m);
+void mapping_forked(Mapping *m, bool has_memory);
+
+/*
+ * In a child, before that: put memory of its own where the memory was, for mapping_copy() to fill, and which
+ * its own children inherit as any other. Returns 0 or a negative errno.
+ */
+int mapping_replace(Mapping *m);
+
+/* Undo that. */
+void mapping_drop(Mapping *m);
+
+/* Copy the bytes [start, end) of the file to there. Returns 0 or a negative errno. */
+int mapping_copy(Mapping *m, uint64_t start, uint64_t end);
 
 /* Unmap and close; takes one that was never reserved, if zeroed with fd -EBADF. */
 void mapping_deinit(Mapping *m);

@@ -12,29 +12,46 @@
 #include "client/client.h"
 #include "client/registry.h"
 
+int pool_reserve(struct pmb_pool *pool, uint64_t size, uint64_t max_size)
+{
+        int r;
+
+        r = mapping_reserve(&pool->mapping, max_size, size);
+        if (r < 0)
+                return r;
+        r = arena_init(&pool->arena, pool->mapping.base, pool->mapping.reserved, pool->raw);
+        if (r == 0) {
+                r = heap_init(&pool->heap, &pool->arena);
+                if (r < 0)
+                        arena_deinit(&pool->arena);
+        }
+        if (r < 0) {
+                mapping_deinit(&pool->mapping);
+                return r;
+        }
+        pool->max_size = pool->mapping.reserved;
+        return 0;
+}
+
 int pool_new(struct pmb_client *client, uint64_t size, uint64_t max_size, bool raw, struct pmb_pool **ret)
 {
         struct pmb_pool *pool;
         int r;
 
-        pool = calloc(1, sizeof(*pool));
+        pool = aligned_alloc(64, (sizeof(*pool) + 63) / 64 * 64);
         if (!pool)
                 return -ENOMEM;
-        r = mapping_reserve(&pool->mapping, max_size, size);
-        if (r < 0) {
-                free(pool);
-                return r;
-        }
-        r = arena_init(&pool->arena, pool->mapping.base, pool->mapping.reserved, raw);
-        if (r < 0) {
-                mapping_deinit(&pool->mapping);
-                free(pool);
-                return r;
+        memset(pool, 0, sizeof(*pool));
+        pool->mapping.fd = -EBADF;
+        pool->raw = raw;
+        if (size > 0) {
+                r = pool_reserve(pool, size, max_size);
+                if (r < 0) {
+                        free(pool);
+                        return r;
+                }
         }
         pool->client = pmb_client_ref(client);
-        pool->raw = raw;
-        pool->max_size = pool->mapping.reserved;
-        atomic_init(&pool->refuse, raw ? EINVAL : 0);
         list_init(&pool->pool_link);
         (void)pthread_mutex_init(&pool->change_lock, NULL);
         (void)pthread_mutex_init(&pool->refusal_lock, NULL);
@@ -42,18 +59,42 @@ int pool_new(struct pmb_client *client, uint64_t size, uint64_t max_size, bool r
         return 0;
 }
 
+/*
+ * Who uses a pool that is closed shall get an error, not a crash, at least while that is recent: the last few
+ * stay as they are, without anything behind them.
+ */
+static struct pmb_pool *pool_bury(struct pmb_pool *pool)
+{
+        static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+        static struct pmb_pool *buried[POOLS_BURIED];
+        static unsigned next;
+        struct pmb_pool *oldest;
+
+        (void)pthread_mutex_lock(&lock);
+        oldest = buried[next];
+        buried[next] = pool;
+        next = (next + 1) % POOLS_BURIED;
+        (void)pthread_mutex_unlock(&lock);
+        if (oldest) {
+                (void)pthread_mutex_destroy(&oldest->refusal_lock);
+                (void)pthread_mutex_destroy(&oldest->change_lock);
+                free(oldest);
+        }
+        return NULL;
+}
+
 struct pmb_pool *pool_free(struct pmb_pool *pool)
 {
         if (!pool)
                 return NULL;
         registry_remove(pool);
-        arena_deinit(&pool->arena);
+        if (pool->mapping.base) {
+                heap_deinit(&pool->heap);
+                arena_deinit(&pool->arena);
+        }
         mapping_deinit(&pool->mapping);
-        (void)pthread_mutex_destroy(&pool->refusal_lock);
-        (void)pthread_mutex_destroy(&pool->change_lock);
-        (void)pmb_client_unref(pool->client);
-        free(pool);
-        return NULL;
+        pool->client = pmb_client_unref(pool->client);
+        return pool_bury(pool);
 }
 
 int pool_attach(struct pmb_pool *pool, int fd, uint64_t size, uint64_t length)
@@ -64,6 +105,7 @@ int pool_attach(struct pmb_pool *pool, int fd, uint64_t size, uint64_t length)
                 safe_close(fd);
                 return -EPROTO;
         }
+        pool->mapping.shared = pool->on_fork == ON_FORK_SHARE;
         r = mapping_attach(&pool->mapping, fd, length);
         if (r < 0)
                 return r;
@@ -84,6 +126,14 @@ void pool_told_size(struct pmb_pool *pool, uint64_t size, uint64_t length)
         arena_lock(&pool->arena);
         units_sync(&pool->arena.units, size, pool->mapping.mapped);
         arena_unlock(&pool->arena);
+        pool_units_changed(pool);
+}
+
+void pool_units_changed(struct pmb_pool *pool)
+{
+        arena_lock(&pool->arena);
+        heap_change_size(&pool->heap, pool->arena.units.n_backed * UNIT_SIZE);
+        arena_unlock(&pool->arena);
 }
 
 void pool_note_refusal(struct pmb_pool *pool, const Refusal *refusal)
@@ -92,7 +142,7 @@ void pool_note_refusal(struct pmb_pool *pool, const Refusal *refusal)
                 return;
         (void)pthread_mutex_lock(&pool->refusal_lock);
         pool->refusal = *refusal;
-        pool->full = (HeapFull){};
+        pool->full.asked = 0;
         (void)pthread_mutex_unlock(&pool->refusal_lock);
 }
 
@@ -120,14 +170,12 @@ struct pmb_pool *pmb_pool_close(struct pmb_pool *pool)
         struct pmb_client *client;
         uint64_t id = 0;
 
-        if (!pool)
+        if (!pool || atomic_exchange(&pool->closing, true))
                 return NULL;
         client = pool->client;
-        atomic_store(&pool->closing, true);
         if (client) {
                 connection_lock(&client->connection);
-                if (list_is_linked(&pool->pool_link) && !client->connection.dead &&
-                        atomic_load(&pool->refuse) != ESTALE)
+                if (list_is_linked(&pool->pool_link) && !client->connection.dead && !pool_is_dead(pool))
                         id = pool->id;
                 list_unlink(&pool->pool_link);
                 while (pool->pins > 0)
@@ -163,7 +211,7 @@ int pmb_pool_info(struct pmb_pool *pool, struct pmb_pool_info *ret)
                 .tenant = pool->tenant,
                 .name = pool->name,
         };
-        return atomic_load(&pool->refuse) == ESTALE ? -ESTALE : 0;
+        return pool_is_dead(pool) ? -ESTALE : 0;
 }
 
 void *pmb_pool_base(struct pmb_pool *pool)
@@ -176,12 +224,33 @@ struct pmb_pool *pmb_pool_of(const void *ptr)
         return registry_find(ptr);
 }
 
-void pool_forked(struct pmb_pool *pool)
+/* Into memory of this process's own; the pool cannot change its size any more. */
+static int take_copy(struct pmb_pool *pool)
 {
-        atomic_store(&pool->refuse, ESTALE);
-        atomic_store(&pool->dead, true);
-        arena_forked(&pool->arena);
-        mapping_forked(&pool->mapping);
+        uint64_t start = UINT64_MAX, end;
+        int r;
+
+        r = mapping_replace(&pool->mapping);
+        if (r < 0)
+                return r;
+        while (r == 0 && units_used_before(&pool->arena.units, start, &start, &end))
+                r = mapping_copy(&pool->mapping, start, end);
+        if (r < 0)
+                mapping_drop(&pool->mapping);
+        return r;
+}
+
+void pool_forked(struct pmb_pool *pool, bool may_copy)
+{
+        bool lives_on = pool->on_fork == ON_FORK_INHERIT || pool->on_fork == ON_FORK_SHARE;
+
+        if (pool->on_fork == ON_FORK_COPY) {
+                lives_on = may_copy && !pool_is_dead(pool) && take_copy(pool) == 0;
+                pool->on_fork = lives_on ? ON_FORK_INHERIT : ON_FORK_DIE;
+        }
+        pool->grows = false;
+        heap_forked(&pool->heap, lives_on);
+        mapping_forked(&pool->mapping, lives_on);
         pool->pins = 0;
         (void)pthread_mutex_init(&pool->change_lock, NULL);
         (void)pthread_mutex_init(&pool->refusal_lock, NULL);

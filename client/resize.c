@@ -8,22 +8,12 @@
 #include "client/client.h"
 #include "client/clock.h"
 #include "client/gift.h"
-
-static void cleanup_unlock(pthread_mutex_t **m)
-{
-        if (*m)
-                (void)pthread_mutex_unlock(*m);
-}
-
-/* One change of size at a time, to the end of the block. */
-#define HOLD_CHANGE_LOCK(pool)                                                               \
-        _cleanup_(cleanup_unlock) pthread_mutex_t *change_lock_held_ = &(pool)->change_lock; \
-        (void)pthread_mutex_lock(change_lock_held_)
+#include "client/grow.h"
 
 /* Why a pool cannot be resized at all, or 0. */
 static int check_alive(struct pmb_pool *pool)
 {
-        if (atomic_load(&pool->refuse) == ESTALE)
+        if (pool_is_dead(pool))
                 return -ESTALE;
         return pool->client ? 0 : -ENOTCONN;
 }
@@ -55,7 +45,7 @@ static int64_t give_back_to(struct pmb_pool *pool, uint64_t target)
                 target = UNIT_SIZE;
         r = gift_settle(pool);
         if (r == 0)
-                arena_purge(&pool->arena);
+                heap_collect(&pool->heap);
         while (r == 0 && pool->size > target && !atomic_load(&pool->closing)) {
                 uint64_t units = (pool->size - target + UNIT_SIZE - 1) / UNIT_SIZE;
                 Gift gift = {.pool = pool};
@@ -65,6 +55,7 @@ static int64_t give_back_to(struct pmb_pool *pool, uint64_t target)
                         units < UINT32_MAX ? (uint32_t)units : UINT32_MAX, gift.spans,
                         ELEMENTSOF(gift.spans));
                 arena_unlock(&pool->arena);
+                pool_units_changed(pool);
                 if (gift.n == 0)
                         break;
                 r = gift_send(&gift);
@@ -96,7 +87,7 @@ int64_t pmb_pool_trim(struct pmb_pool *pool, uint64_t keep)
         r = gift_settle(pool);
         if (r < 0)
                 return r;
-        arena_purge(&pool->arena);
+        heap_collect(&pool->heap);
         arena_lock(&pool->arena);
         n = units_count_free(&pool->arena.units);
         arena_unlock(&pool->arena);
@@ -132,53 +123,38 @@ int pmb_pool_give_back(struct pmb_pool *pool, uint32_t first, uint32_t count)
         return r;
 }
 
-/* -------------------------------------------------------------------------------------------------- grow */
+/* ------------------------------------------------------------------------------------------------ disuse */
 
-static int on_grown(Call *call, const ServerPacket *reply, int *fd)
+/* An allocation has no time for it: the dispatcher has. */
+void pool_idle(struct pmb_pool *pool)
 {
-        struct pmb_pool *pool = call->userdata;
-
-        (void)fd;
-        if (reply->size->pool != pool->id)
-                return -EPROTO;
-        pool_told_size(pool, reply->size->size, reply->size->length);
-        return 0;
-}
-
-static void set_growing(struct pmb_pool *pool, uint64_t size)
-{
+        if (!pool->grows || !pool->client)
+                return;
         connection_lock(&pool->client->connection);
-        pool->growing_to = size;
+        client_add_todo(pool->client, pool, POOL_IDLE);
         connection_unlock(&pool->client->connection);
 }
 
-static int grow(struct pmb_pool *pool, uint64_t size)
+void pool_give_back_idle(struct pmb_pool *pool)
 {
-        Pmbroker__V1__ResizePool body = PMBROKER__V1__RESIZE_POOL__INIT;
-        Call call = {
-                .packet = PMBROKER__V1__CLIENT_PACKET__INIT,
-                .flags = CALL_MUTATES,
-                .expect = PMBROKER__V1__SERVER_PACKET__BODY_SIZE,
-                .userdata = pool,
-                .on_reply = on_grown,
-        };
-        int r;
+        HOLD_CHANGE_LOCK(pool);
+        uint64_t keep = 2 * pool_grow_step(pool->size), before = pool->idle_bytes, now, idle;
 
-        if (size > pool->max_size) {
-                pool_note_refusal(
-                        pool, &(Refusal){.code = RESULT_POOL_MAX, .asked = size, .limit = pool->max_size});
-                return -EDQUOT;
+        if (check_alive(pool) < 0)
+                return;
+        arena_lock(&pool->arena);
+        now = units_count_free(&pool->arena.units) * UNIT_SIZE;
+        arena_unlock(&pool->arena);
+        idle = now < before ? now : before;
+        if (idle <= keep) {
+                pool->idle_bytes = now;
+                return;
         }
-        body.pool = pool->id;
-        body.size = size;
-        call.packet.body_case = PMBROKER__V1__CLIENT_PACKET__BODY_RESIZE_POOL;
-        call.packet.resize_pool = &body;
-        set_growing(pool, size);
-        r = connection_call(&pool->client->connection, &call);
-        set_growing(pool, 0);
-        pool_note_refusal(pool, &call.refusal);
-        return r < 0 ? r : pool->size >= size ? 0 : -EBUSY;
+        pool->idle_bytes = 0;
+        (void)give_back_to(pool, pool->size - (idle - keep));
 }
+
+/* ------------------------------------------------------------------------------------------------ resize */
 
 int pmb_pool_resize(struct pmb_pool *pool, uint64_t size)
 {
@@ -195,7 +171,7 @@ int pmb_pool_resize(struct pmb_pool *pool, uint64_t size)
         if (r < 0)
                 return r;
         if (size > pool->size)
-                return grow(pool, size);
+                return pool_grow(pool, size, 0);
         if (size == pool->size)
                 return 0;
         if (pool->raw)

@@ -239,6 +239,93 @@ uint32_t units_settle(Units *u, UnitsFate fate, uint64_t size, uint64_t length)
         return taken ? n : 0;
 }
 
+bool units_next_backed(const Units *u, uint32_t from, uint32_t max, UnitSpan *ret)
+{
+        for (uint32_t i = from; i < u->max; i++) {
+                uint32_t first = i;
+
+                if (i % WORD == 0 && u->backed[i / WORD] == 0) {
+                        i += WORD - 1;
+                        continue;
+                }
+                while (i < u->max && i - first < max && bit_get(u->backed, i))
+                        i++;
+                if (i > first) {
+                        *ret = (UnitSpan){.first = first, .count = i - first};
+                        return true;
+                }
+        }
+        return false;
+}
+
+bool units_used_before(const Units *u, uint64_t limit, uint64_t *ret_start, uint64_t *ret_end)
+{
+        uint64_t end = limit < u->max * UNIT_SIZE ? limit : u->max * UNIT_SIZE;
+
+        while (end > 0) {
+                uint32_t first = (uint32_t)((end - 1) / UNIT_SIZE);
+                const Range *r = ranges_before(&u->free, end);
+                uint64_t bottom = r ? r->start + r->size : 0;
+
+                if (!bit_get(u->backed, first)) {
+                        end = first * UNIT_SIZE;
+                        continue;
+                }
+                if (bottom >= end) {
+                        end = r->start;
+                        continue;
+                }
+                while (first > 0 && first * UNIT_SIZE > bottom && bit_get(u->backed, first - 1))
+                        first--;
+                *ret_start = first * UNIT_SIZE > bottom ? first * UNIT_SIZE : bottom;
+                *ret_end = end;
+                return true;
+        }
+        return false;
+}
+
+/* The free bytes that end, or that begin, at `at`. */
+static uint64_t free_until(const Units *u, uint64_t at)
+{
+        const Range *r = ranges_before(&u->free, at);
+
+        return r && r->start + r->size == at ? r->size : 0;
+}
+
+static uint64_t free_from(const Units *u, uint64_t at)
+{
+        const Range *r = ranges_before(&u->free, at + 1);
+
+        return r && r->start == at ? r->size : 0;
+}
+
+uint32_t units_needed_for(const Units *u, uint64_t bytes)
+{
+        uint64_t run = 0; /* free bytes in front of unit i, with those that would be */
+        uint32_t n = 0;
+
+        if (ranges_largest(&u->free) >= bytes)
+                return 0;
+        for (uint32_t i = 0; i < u->max; i++) {
+                if (i % WORD == 0 && (u->backed[i / WORD] | u->giving[i / WORD]) == UINT64_MAX) {
+                        i += WORD - 1;
+                        run = 0;
+                        continue;
+                }
+                if (!is_unbacked(u, i)) {
+                        run = 0;
+                        continue;
+                }
+                if (run == 0)
+                        run = free_until(u, i * UNIT_SIZE);
+                run += UNIT_SIZE;
+                n++;
+                if (run + free_from(u, (i + 1) * UNIT_SIZE) >= bytes)
+                        return n;
+        }
+        return UINT32_MAX;
+}
+
 uint32_t units_count_free(const Units *u)
 {
         uint64_t limit = UINT64_MAX, n = 0;

@@ -79,6 +79,23 @@ typedef enum UnitsFate {
  */
 uint32_t units_settle(Units *u, UnitsFate fate, uint64_t size, uint64_t length);
 
+/*
+ * The next backed units from unit `from` on, at most `max` of them. False when there are none.
+ */
+bool units_next_backed(const Units *u, uint32_t from, uint32_t max, UnitSpan *ret);
+
+/*
+ * How many more units must be backed for `bytes` to be free in one piece, given that the lowest come first;
+ * 0 if they are, UINT32_MAX if no growth will do.
+ */
+uint32_t units_needed_for(const Units *u, uint64_t bytes);
+
+/*
+ * The last bytes before `limit` that are backed and not free, as far as they go on downwards: [start, end).
+ * False when there are none.
+ */
+bool units_used_before(const Units *u, uint64_t limit, uint64_t *ret_start, uint64_t *ret_end);
+
 /* Units that units_begin_give() could give back. */
 uint32_t units_count_free(const Units *u);
 

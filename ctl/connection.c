@@ -11,8 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/socket.h>
-#include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,6 +19,8 @@
 #include "base/parse.h"
 #include "ctl/exit.h"
 #include "ctl/message.h"
+#include "ctl/remote.h"
+#include "ctl/socket.h"
 #include "proto/result.h"
 
 #define ANSWER_USEC   (30 * USEC_PER_SEC)
@@ -31,9 +32,12 @@
  * cannot be told from an answer otherwise, is never taken for one. */
 #define SERIAL_FIRST (UINT64_C(1) << 62)
 
+#define TICK_USEC 250000
+
 struct CtlConnection {
         int fd;
-        const char *path; /* borrowed from the arguments */
+        pid_t relay;      /* the child between us and ssh; 0: none */
+        const char *path; /* where it is, for messages; borrowed from the arguments */
         bool quiet;
         uint64_t serial; /* the last one given out */
         uint64_t hello_serial;
@@ -52,31 +56,17 @@ static uint64_t now_usec(void)
 
 /* -------------------------------------------------------------------------------------------- complaints */
 
-static int unreachable(const char *path, int error)
-{
-        if (error == EACCES || error == EPERM)
-                message_error("no permission to reach pmbrokerd at %s", path);
-        else
-                message_error(
-                        "cannot reach pmbrokerd at %s: %s; is pmbrokerd.socket active? See systemctl status "
-                        "pmbrokerd.socket, or name another socket with --socket PATH",
-                        path, strerror(error));
-        return EXIT_UNREACHABLE;
-}
-
 static int hung_up(const CtlConnection *c)
 {
+        if (c->relay > 0 && !c->greeted) {
+                message_error("no pmbrokerd was reached on %s", c->path);
+                return EXIT_UNREACHABLE;
+        }
         if (c->closing)
                 message_error("pmbrokerd at %s is shutting down", c->path);
         else
                 message_error("pmbrokerd at %s closed the connection without an answer", c->path);
         return EXIT_REFUSED;
-}
-
-static int no_answer(const CtlConnection *c)
-{
-        message_error("pmbrokerd at %s does not answer", c->path);
-        return EXIT_UNREACHABLE;
 }
 
 static int failed(const CtlConnection *c, int r)
@@ -86,7 +76,7 @@ static int failed(const CtlConnection *c, int r)
         if (wire_error_is_disconnect(r))
                 return hung_up(c);
         if (r == -EAGAIN)
-                return no_answer(c);
+                return socket_no_answer(c->path);
         message_error("talking to pmbrokerd at %s failed: %s", c->path, strerror(-r));
         return EXIT_REFUSED;
 }
@@ -165,18 +155,18 @@ static int wait_readable(const CtlConnection *c, uint64_t deadline)
         }
 }
 
-/* The next packet, whatever it is. */
-static int receive_packet(const CtlConnection *c, Pmbroker__V1__ServerPacket **ret)
+/* The next packet, whatever it is; with `ret_fd` it may come with a descriptor (-EBADF: it did not). */
+static int receive_packet(const CtlConnection *c, Pmbroker__V1__ServerPacket **ret, int *ret_fd)
 {
         uint8_t buf[WIRE_SERVER_MAX];
         ssize_t n;
         int r;
 
-        n = wire_recv(c->fd, buf, sizeof(buf), NULL);
+        n = wire_recv(c->fd, buf, sizeof(buf), ret_fd);
         /* A daemon that hangs up without having read our Hello resets the connection, but what it said before is still
          * there. */
         if (n == -ECONNRESET)
-                n = wire_recv(c->fd, buf, sizeof(buf), NULL);
+                n = wire_recv(c->fd, buf, sizeof(buf), ret_fd);
         if (n == 0)
                 return hung_up(c);
         if (n == -EBADMSG)
@@ -207,14 +197,24 @@ static int receive_answer(
 {
         _cleanup_(cleanup_wire_free_server) Pmbroker__V1__ServerPacket *answer = NULL;
         uint64_t start = now_usec();
-        bool noted = !request->waiting || c->quiet;
+        bool noted = !request->waiting || c->quiet || request->tick;
 
         while (!answer || !c->greeted) {
                 _cleanup_(cleanup_wire_free_server) Pmbroker__V1__ServerPacket *packet = NULL;
-                uint64_t deadline = request->changes && c->greeted ? 0 : start + ANSWER_USEC;
+                /* Of logging in over there ssh takes care, and the user. */
+                bool patient = c->greeted ? request->changes : c->relay > 0;
+                uint64_t deadline = patient ? 0 : start + ANSWER_USEC;
+                _cleanup_close_ int fd = -EBADF;
                 int r;
 
-                r = wait_readable(c, noted ? deadline : start + PATIENCE_USEC);
+                if (request->tick)
+                        r = wait_readable(c, now_usec() + TICK_USEC);
+                else
+                        r = wait_readable(c, noted ? deadline : start + PATIENCE_USEC);
+                if (r == -EAGAIN && request->tick && (deadline == 0 || now_usec() < deadline)) {
+                        request->tick(request->userdata);
+                        continue;
+                }
                 if (r == -EAGAIN && !noted) {
                         message_note("%s", request->waiting);
                         noted = true;
@@ -222,9 +222,11 @@ static int receive_answer(
                 }
                 if (r < 0)
                         return failed(c, r);
-                r = receive_packet(c, &packet);
+                r = receive_packet(c, &packet, request->ret_fd ? &fd : NULL);
                 if (r != EXIT_DONE)
                         return r;
+                if (fd >= 0 && packet->serial == serial)
+                        *request->ret_fd = TAKE_FD(fd);
                 if (packet->serial == c->hello_serial && !c->greeted) {
                         r = take_hello(c, packet);
                         if (r != EXIT_DONE)
@@ -243,35 +245,31 @@ static int receive_answer(
 
 /* ----------------------------------------------------------------------------------- connect, disconnect */
 
+static int open_remote(CtlConnection *c, const Arguments *arguments)
+{
+        int r = remote_open(arguments->host, arguments->socket, &c->fd, &c->relay);
+
+        if (r == 0)
+                return EXIT_DONE;
+        message_error("cannot run ssh: %s", strerror(-r));
+        return EXIT_UNREACHABLE;
+}
+
 int ctl_connect(const Arguments *arguments, CtlConnection **ret)
 {
-        const struct timeval timeout = {
-                .tv_sec = ANSWER_USEC / USEC_PER_SEC}; /* of connect(), and of sending */
-        struct sockaddr_un address = {.sun_family = AF_UNIX};
         _cleanup_(cleanup_ctl_disconnect) CtlConnection *c = NULL;
-        const char *path = arguments_socket(arguments);
         int r;
-
-        if (*path == '\0' || strlen(path) >= sizeof(address.sun_path)) {
-                message_error(
-                        "a socket's path has 1 to %zu characters: '%s'", sizeof(address.sun_path) - 1, path);
-                return EXIT_USAGE;
-        }
-        strcpy(address.sun_path, path);
 
         c = calloc(1, sizeof(*c));
         if (!c)
                 return message_oom();
-        c->path = path;
+        c->fd = -EBADF;
+        c->path = arguments->host ? arguments->host : arguments_socket(arguments);
         c->quiet = arguments->quiet;
         c->serial = SERIAL_FIRST;
-        c->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-        if (c->fd < 0)
-                return unreachable(path, errno);
-        (void)setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
-        if (connect(c->fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
-                return errno == EAGAIN ? no_answer(c) : unreachable(path, errno);
-        r = send_hello(c);
+        r = arguments->host ? open_remote(c, arguments) : socket_open(arguments, &c->fd);
+        if (r == EXIT_DONE)
+                r = send_hello(c);
         if (r != EXIT_DONE)
                 return r;
         *ret = TAKE_PTR(c);
@@ -282,9 +280,37 @@ CtlConnection *ctl_disconnect(CtlConnection *c)
 {
         if (c) {
                 safe_close(c->fd);
+                if (c->relay > 0) /* it ends with the socket, and ssh with it */
+                        (void)waitpid(c->relay, NULL, 0);
                 free(c);
         }
         return NULL;
+}
+
+int ctl_fd(const CtlConnection *c)
+{
+        return c->fd;
+}
+
+int ctl_next_event(CtlConnection *c, int timeout_ms, Pmbroker__V1__ServerPacket **ret)
+{
+        _cleanup_(cleanup_wire_free_server) Pmbroker__V1__ServerPacket *packet = NULL;
+        int r = wait_readable(c, timeout_ms < 0 ? 0 : now_usec() + (uint64_t)timeout_ms * 1000);
+
+        *ret = NULL;
+        if (r == -EAGAIN)
+                return EXIT_DONE;
+        if (r < 0)
+                return failed(c, r);
+        r = receive_packet(c, &packet, NULL);
+        if (r != EXIT_DONE)
+                return r;
+        if (packet->body_case == PMBROKER__V1__SERVER_PACKET__BODY_ERROR)
+                return refused(packet->error, NULL);
+        if (packet->body_case == PMBROKER__V1__SERVER_PACKET__BODY_CLOSING)
+                c->closing = true;
+        *ret = TAKE_PTR(packet);
+        return EXIT_DONE;
 }
 
 bool ctl_is_admin(const CtlConnection *c)

@@ -15,7 +15,8 @@
 
 typedef struct CtlConnection CtlConnection;
 
-/* EXIT_DONE, EXIT_USAGE (no possible socket) or EXIT_UNREACHABLE. */
+/* To the daemon here, or over ssh to the one of --host. EXIT_DONE, EXIT_USAGE (no possible socket) or
+ * EXIT_UNREACHABLE. */
 int ctl_connect(const Arguments *arguments, CtlConnection **ret);
 CtlConnection *ctl_disconnect(CtlConnection *c);
 
@@ -28,6 +29,10 @@ typedef struct CtlRequest {
         bool changes;        /* carries a request id, and is waited for without limit */
         const char *subject; /* "pool X", to begin a refusal's sentence, or NULL */
         const char *waiting; /* a note when the answer takes more than a second, or NULL */
+        /* Called every so often while the answer is waited for, instead of the note; or NULL. */
+        void (*tick)(void *userdata);
+        void *userdata;
+        int *ret_fd; /* the answer comes with a descriptor, which goes here; NULL: with none */
 } CtlRequest;
 
 /*
@@ -36,6 +41,14 @@ typedef struct CtlRequest {
  * the provisioner is away the request is repeated, for some seconds.
  */
 int ctl_request(CtlConnection *c, const CtlRequest *request, Pmbroker__V1__ServerPacket **ret);
+
+/*
+ * The next event, for sessions that wait for some: EXIT_DONE, with NULL when none came for `timeout_ms` (-1: for ever);
+ * EXIT_REFUSED when the daemon hangs up or talks nonsense. No answer may be outstanding.
+ */
+int ctl_next_event(CtlConnection *c, int timeout_ms, Pmbroker__V1__ServerPacket **ret);
+/* For poll(2). */
+int ctl_fd(const CtlConnection *c);
 
 /* The answer is of the right kind, but makes no sense. Returns EXIT_REFUSED. */
 int ctl_nonsense(const CtlConnection *c, const char *what);

@@ -64,7 +64,7 @@ static void begin_member(Json *json, const char *key)
 {
         if (json->started)
                 (void)fputc(',', json->out);
-        if (json->depth > 0 && json->depth <= LINES)
+        if (json->depth > 0 && json->depth <= LINES && !json->one_line)
                 new_line(json);
         else if (json->started)
                 (void)fputc(' ', json->out);
@@ -85,7 +85,7 @@ void json_open(Json *json, const char *key, char bracket)
 
 void json_close(Json *json, char bracket)
 {
-        bool lines = json->started && json->depth <= LINES;
+        bool lines = json->started && json->depth <= LINES && !json->one_line;
 
         json->depth--;
         if (lines)

@@ -17,6 +17,7 @@ typedef struct Json {
         FILE *out;
         unsigned depth;
         bool started; /* the innermost object or array has a member */
+        bool one_line;
 } Json;
 
 void json_open(Json *json, const char *key, char bracket);

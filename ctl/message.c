@@ -24,10 +24,19 @@ __attribute__((format(printf, 2, 0))) static void print_line(
                 (void)fprintf(stderr, "pmbrokerctl: %s%s\n", prefix, clean);
 }
 
+static bool arg_muted;
+
+void message_set_muted(bool muted)
+{
+        arg_muted = muted;
+}
+
 void message_error(const char *format, ...)
 {
         va_list ap;
 
+        if (arg_muted)
+                return;
         va_start(ap, format);
         print_line("", format, ap);
         va_end(ap);

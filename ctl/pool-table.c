@@ -23,6 +23,7 @@ enum {
         COLUMN_TARGET,
         COLUMN_STATE,
         COLUMN_ENFORCED,
+        COLUMN_GRACE,
         COLUMN_AGE,
 };
 
@@ -43,6 +44,8 @@ const TableColumn pool_columns[] = {
         [COLUMN_STATE] = {"STATE", 0, TABLE_TEXT, 0, "reserved, ready, resizing or releasing"},
         [COLUMN_ENFORCED] = {"ENFORCED", 0, TABLE_TEXT, TABLE_OPTIONAL,
                 "what holds the limit: kernel or audit"},
+        [COLUMN_GRACE] = {"GRACE", 0, TABLE_AGE, TABLE_RIGHT | TABLE_OPTIONAL,
+                "time until it is revoked, if it is to be"},
         [COLUMN_AGE] = {"AGE", 0, TABLE_AGE, TABLE_RIGHT, "time since it was created"},
         {0},
 };
@@ -88,6 +91,8 @@ int table_add_pool(Table *t, const Pmbroker__V1__PoolRow *row, Users *users)
                 table_set_number(t, COLUMN_TARGET, row->target);
         table_set_text(t, COLUMN_STATE, state_to_string(row->state));
         table_set_text(t, COLUMN_ENFORCED, row->audited ? "audit" : "kernel");
+        if (row->grace_usec > 0)
+                table_set_number(t, COLUMN_GRACE, row->grace_usec);
         table_set_number(t, COLUMN_AGE, row->age_usec);
         return EXIT_DONE;
 }

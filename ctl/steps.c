@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "ctl/steps.h"
 
+#include <limits.h>
 #include <stdio.h>
 
 #include "base/cleanup.h"
 #include "ctl/exit.h"
+#include "ctl/terminal.h"
 #include "ctl/text.h"
+
+#define INDENT 24 /* where the text of a step begins */
 
 static const char *kind_to_string(Pmbroker__V1__StepKind kind)
 {
@@ -18,6 +22,7 @@ static const char *kind_to_string(Pmbroker__V1__StepKind kind)
                 [PMBROKER__V1__STEP_KIND__STEP_FILE_SYSTEM] = "file-system",
                 [PMBROKER__V1__STEP_KIND__STEP_MOUNT] = "mount",
                 [PMBROKER__V1__STEP_KIND__STEP_TEST] = "self-test",
+                [PMBROKER__V1__STEP_KIND__STEP_MEMORY] = "memory",
         };
 
         return (unsigned)kind < ELEMENTSOF(names) ? names[kind] : "unknown";
@@ -55,12 +60,14 @@ int steps_status(const Pmbroker__V1__ProvisionReport *report)
 
 void steps_print(const Pmbroker__V1__ProvisionReport *report)
 {
+        unsigned columns = terminal_is_stdout() ? terminal_size().columns : UINT_MAX;
+
         for (size_t i = 0; i < report->n_steps; i++) {
                 const Pmbroker__V1__ProvisionStep *step = report->steps[i];
                 _cleanup_free_ char *text = text_escape(step->text);
 
-                (void)printf("  %-8s %-12s %s\n", state_to_string(step->state), kind_to_string(step->kind),
-                        text ? text : "");
+                (void)printf("  %-8s %-12s ", state_to_string(step->state), kind_to_string(step->kind));
+                text_wrap(stdout, text ? text : "", INDENT, columns);
         }
 }
 

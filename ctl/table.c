@@ -16,6 +16,8 @@
 #include "ctl/exit.h"
 #include "ctl/json.h"
 #include "ctl/message.h"
+#include "ctl/pager.h"
+#include "ctl/terminal.h"
 #include "ctl/text.h"
 
 typedef struct Cell {
@@ -247,6 +249,8 @@ static int fill_line(const Table *t, size_t row, struct libscols_line *line)
 
 static int print_columns(const Table *t, FILE *out)
 {
+        bool on_terminal = out == stdout && terminal_is_stdout();
+        size_t width = on_terminal ? terminal_size().columns : 0;
         _cleanup_(unref_scols) struct libscols_table *scols = scols_new_table();
 
         if (!scols)
@@ -255,6 +259,12 @@ static int print_columns(const Table *t, FILE *out)
                 scols_table_enable_noheadings(scols, t->options.noheadings) < 0 ||
                 scols_table_enable_noencoding(scols, 1) < 0)
                 return -ENOMEM;
+        if (on_terminal) { /* with a pager in between it is none any more */
+                pager_open(&t->options, t->n_rows + 1);
+                if (scols_table_set_termforce(scols, SCOLS_TERMFORCE_ALWAYS) < 0 ||
+                        scols_table_set_termwidth(scols, width) < 0)
+                        return -ENOMEM;
+        }
         for (size_t i = 0; i < t->n_shown; i++) {
                 const TableColumn *c = &t->columns[t->shown[i]];
                 int flags = (c->flags & TABLE_RIGHT ? SCOLS_FL_RIGHT : 0) |

@@ -48,6 +48,7 @@ typedef struct TableOptions {
         bool bytes;
         bool json;
         bool raw;
+        bool no_pager;
 } TableOptions;
 
 typedef struct Table Table;

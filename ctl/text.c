@@ -81,3 +81,24 @@ char *text_escape(const char *s)
         *p = '\0';
         return buf;
 }
+
+void text_wrap(FILE *out, const char *text, unsigned indent, unsigned columns)
+{
+        unsigned used = indent;
+
+        while (*text) {
+                unsigned n = (unsigned)strcspn(text, " ");
+
+                if (used > indent && used + 1 + n > columns) {
+                        (void)fprintf(out, "\n%*s", (int)indent, "");
+                        used = indent;
+                } else if (used > indent) {
+                        (void)fputc(' ', out);
+                        used++;
+                }
+                (void)fprintf(out, "%.*s", (int)n, text);
+                used += n;
+                text += n + strspn(text + n, " ");
+        }
+        (void)fputc('\n', out);
+}

@@ -9,5 +9,11 @@
  * result is unambiguous.
  */
 
+#include <stdio.h>
+
 /* A new string, or NULL when out of memory. */
 char *text_escape(const char *s);
+
+/* Words in lines of at most so many columns, the first of which was begun and has `indent` of them already, as the others
+ * get. Ends the line. A word that is longer stands alone. */
+void text_wrap(FILE *out, const char *text, unsigned indent, unsigned columns);

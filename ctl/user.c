@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static char *look_up(uint32_t uid)
+static char *look_up(uint32_t uid, bool no_names)
 {
-        const struct passwd *pw = getpwuid(uid);
+        const struct passwd *pw = no_names ? NULL : getpwuid(uid);
         char number[12];
 
         if (pw)
@@ -34,7 +34,7 @@ const char *users_get_name(Users *u, uint32_t uid)
                 u->entries = entries;
                 u->room = room;
         }
-        u->entries[u->n] = (User){.uid = uid, .name = look_up(uid)};
+        u->entries[u->n] = (User){.uid = uid, .name = look_up(uid, u->no_names)};
         if (!u->entries[u->n].name)
                 return NULL;
         return u->entries[u->n++].name;

@@ -3,6 +3,7 @@
 
 /* The names of users, each looked up once: a name service may be slow, and a thousand pools have few owners. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,7 @@ typedef struct Users {
         User *entries;
         size_t n;
         size_t room;
+        bool no_names; /* they are of another host, whose users are not ours: numbers */
 } Users;
 
 /* The name, or the number as text for a uid without one. It lives until users_done(). NULL: out of memory. */

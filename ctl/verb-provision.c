@@ -73,7 +73,8 @@ static int provision_all(CtlConnection *c, const Arguments *arguments, Json *jso
         if (r != EXIT_DONE)
                 return r;
         for (size_t i = 0; i < answer->stores->n_rows; i++) {
-                if (answer->stores->rows[i]->kind != PMBROKER__V1__STORE_KIND__KIND_FSDAX)
+                if (answer->stores->rows[i]->kind != PMBROKER__V1__STORE_KIND__KIND_FSDAX &&
+                        answer->stores->rows[i]->kind != PMBROKER__V1__STORE_KIND__KIND_KMEM)
                         continue;
                 r = provision(c, arguments, answer->stores->rows[i]->name, json);
                 if (status == EXIT_DONE)
@@ -81,7 +82,7 @@ static int provision_all(CtlConnection *c, const Arguments *arguments, Json *jso
                 n++;
         }
         if (n == 0 && !arguments->quiet)
-                message_note("no store is of type fsdax");
+                message_note("no store is of type fsdax or kmem");
         return status;
 }
 

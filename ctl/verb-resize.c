@@ -9,15 +9,18 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "ctl/bar.h"
 #include "ctl/change.h"
 #include "ctl/connection.h"
 #include "ctl/exit.h"
 #include "ctl/json.h"
 #include "ctl/message.h"
 #include "ctl/pools.h"
+#include "ctl/terminal.h"
 
 static int parse_operand(const char *s, Change *ret)
 {
@@ -103,8 +106,80 @@ static void print_result(
                 (void)printf("%s: %s\n", subject, reached);
 }
 
-static int resize(CtlConnection *c, const Arguments *arguments, uint64_t id, uint64_t target)
+/* ---------------------------------------------------------------------------------------------- progress */
+
+/* A second session asks how far it is; while it cannot, nothing is shown. */
+typedef struct Progress {
+        const Arguments *arguments;
+        CtlConnection *connection;
+        uint64_t id, start, target;
+        bool broken;
+        bool shown;
+} Progress;
+
+static int look(Progress *p, uint64_t *ret_size)
 {
+        _cleanup_(pools_done) Pools pools = {0};
+        char spec[17];
+        int r = EXIT_DONE;
+
+        (void)snprintf(spec, sizeof(spec), "%016" PRIx64, p->id);
+        if (!p->connection)
+                r = ctl_connect(p->arguments, &p->connection);
+        if (r == EXIT_DONE)
+                r = pools_fetch_one(p->connection, spec, &pools);
+        if (r == EXIT_DONE)
+                *ret_size = pools.rows[0]->size;
+        return r;
+}
+
+static void draw(Progress *p, uint64_t size)
+{
+        uint64_t whole = p->start > p->target ? p->start - p->target : p->target - p->start;
+        uint64_t part = p->start > p->target ? p->start - size : size - p->start;
+        char bar[BAR_MAX + 3], has[FORMAT_SIZE_MAX], wanted[FORMAT_SIZE_MAX];
+        unsigned columns = terminal_size().columns;
+
+        if (size > (p->start > p->target ? p->start : p->target))
+                return; /* somebody else's doing */
+        (void)fprintf(stderr, "\r%s %3u%% %s of %s\033[K",
+                bar_draw(bar, part, whole, columns > 60 ? columns - 30 : 30), bar_percent(part, whole),
+                format_size(has, size), format_size(wanted, p->target));
+        (void)fflush(stderr);
+        p->shown = true;
+}
+
+static void on_tick(void *userdata)
+{
+        Progress *p = userdata;
+        uint64_t size = 0;
+
+        if (p->broken)
+                return;
+        message_set_muted(true);
+        p->broken = look(p, &size) != EXIT_DONE;
+        message_set_muted(false);
+        if (p->broken)
+                return;
+        if (p->start == 0)
+                p->start = size;
+        draw(p, size);
+}
+
+static void progress_done(Progress *p)
+{
+        if (p->shown)
+                (void)fputs("\r\033[K", stderr);
+        p->connection = ctl_disconnect(p->connection);
+}
+
+/* ------------------------------------------------------------------------------------------------ resize */
+
+/* Once; where it ended is in *ret_size. */
+static int resize_once(CtlConnection *c, const Arguments *arguments, uint64_t id, uint64_t target,
+        Pmbroker__V1__PoolSize *ret)
+{
+        _cleanup_(progress_done) Progress progress = {.arguments = arguments, .id = id, .target = target};
         Pmbroker__V1__ClientPacket packet = PMBROKER__V1__CLIENT_PACKET__INIT;
         Pmbroker__V1__ResizePool body = PMBROKER__V1__RESIZE_POOL__INIT;
         _cleanup_(cleanup_wire_free_server) Pmbroker__V1__ServerPacket *answer = NULL;
@@ -123,13 +198,34 @@ static int resize(CtlConnection *c, const Arguments *arguments, uint64_t id, uin
         body.size = target;
         packet.body_case = PMBROKER__V1__CLIENT_PACKET__BODY_RESIZE_POOL;
         packet.resize_pool = &body;
+        if (!arguments->quiet && !arguments->table.json && !arguments->host && isatty(STDERR_FILENO) == 1) {
+                request.tick = on_tick;
+                request.userdata = &progress;
+        }
         r = ctl_request(c, &request, &answer);
         if (r != EXIT_DONE)
                 return r;
         if (answer->size->pool != id)
                 return ctl_nonsense(c, "the answer is about another pool");
-        print_result(arguments, answer->size, target, subject);
-        return answer->size->size == target ? EXIT_DONE : EXIT_REFUSED;
+        ret->pool = id;
+        ret->size = answer->size->size;
+        return EXIT_DONE;
+}
+
+/* What the owner did not give back in time, it may later: with --wait it is asked again. */
+static int resize(CtlConnection *c, const Arguments *arguments, uint64_t id, uint64_t target)
+{
+        char subject[POOLS_SUBJECT_MAX];
+        Pmbroker__V1__PoolSize size = PMBROKER__V1__POOL_SIZE__INIT;
+        int r;
+
+        do {
+                r = resize_once(c, arguments, id, target, &size);
+                if (r != EXIT_DONE)
+                        return r;
+        } while (arguments->wait && size.size > target);
+        print_result(arguments, &size, target, pools_subject(id, subject));
+        return size.size == target ? EXIT_DONE : EXIT_REFUSED;
 }
 
 int verb_resize(const Arguments *arguments)

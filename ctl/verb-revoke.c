@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* pmbrokerctl revoke POOL: take the memory away at once. */
+/* pmbrokerctl revoke POOL: take the memory away, at once or after a time of grace. */
 
 #include "ctl/verb.h"
 
@@ -7,12 +7,16 @@
 #include <stdio.h>
 
 #include "base/cleanup.h"
+#include "base/parse.h"
 #include "ctl/connection.h"
 #include "ctl/exit.h"
 #include "ctl/json.h"
+#include "ctl/message.h"
 #include "ctl/pools.h"
 
-static int take_away(CtlConnection *c, const Arguments *arguments, uint64_t id)
+#define GRACE_SEC_MAX UINT64_C(86400)
+
+static int take_away(CtlConnection *c, const Arguments *arguments, uint64_t id, uint32_t grace_sec)
 {
         Pmbroker__V1__ClientPacket packet = PMBROKER__V1__CLIENT_PACKET__INIT;
         Pmbroker__V1__RevokePool body = PMBROKER__V1__REVOKE_POOL__INIT;
@@ -27,8 +31,14 @@ static int take_away(CtlConnection *c, const Arguments *arguments, uint64_t id)
         };
         int r;
 
-        (void)snprintf(waiting, sizeof(waiting), "%s: waiting for its memory to be taken back", subject);
+        if (grace_sec > 0)
+                (void)snprintf(waiting, sizeof(waiting), "%s: its owner has %us to let it go", subject,
+                        (unsigned)grace_sec);
+        else
+                (void)snprintf(
+                        waiting, sizeof(waiting), "%s: waiting for its memory to be taken back", subject);
         body.pool = id;
+        body.grace_sec = grace_sec;
         packet.body_case = PMBROKER__V1__CLIENT_PACKET__BODY_REVOKE_POOL;
         packet.revoke_pool = &body;
         r = ctl_request(c, &request, &answer);
@@ -48,14 +58,30 @@ static int take_away(CtlConnection *c, const Arguments *arguments, uint64_t id)
         return EXIT_DONE;
 }
 
+/* Whole seconds; what is less than one is one. */
+static int parse_grace(const char *s, uint32_t *ret_sec)
+{
+        uint64_t usec = 0;
+
+        if (s && (parse_usec(s, &usec) < 0 || usec > GRACE_SEC_MAX * USEC_PER_SEC)) {
+                message_error("--grace takes up to a day: 30, 5min, 1h");
+                return EXIT_USAGE;
+        }
+        *ret_sec = (uint32_t)((usec + USEC_PER_SEC - 1) / USEC_PER_SEC);
+        return EXIT_DONE;
+}
+
 int verb_revoke(const Arguments *arguments)
 {
         _cleanup_(cleanup_ctl_disconnect) CtlConnection *c = NULL;
+        uint32_t grace_sec = 0;
         uint64_t id;
         int r;
 
-        r = ctl_connect(arguments, &c);
+        r = parse_grace(arguments->grace, &grace_sec);
+        if (r == EXIT_DONE)
+                r = ctl_connect(arguments, &c);
         if (r == EXIT_DONE)
                 r = pools_resolve(c, arguments->operands[0], &id);
-        return r == EXIT_DONE ? take_away(c, arguments, id) : r;
+        return r == EXIT_DONE ? take_away(c, arguments, id, grace_sec) : r;
 }

@@ -13,7 +13,7 @@ int verb_show(const Arguments *arguments)
 {
         _cleanup_(cleanup_ctl_disconnect) CtlConnection *c = NULL;
         _cleanup_(pools_done) Pools pools = {0};
-        _cleanup_(users_done) Users users = {0};
+        _cleanup_(users_done) Users users = {.no_names = arguments->host};
         _cleanup_(cleanup_table_free) Table *table = NULL;
         TableOptions options = arguments->table;
         int r;

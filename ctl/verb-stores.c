@@ -9,6 +9,7 @@
 #include "ctl/connection.h"
 #include "ctl/exit.h"
 #include "ctl/message.h"
+#include "ctl/store-row.h"
 
 enum {
         COLUMN_NAME,
@@ -24,13 +25,17 @@ enum {
         COLUMN_DAX,
         COLUMN_QUOTA,
         COLUMN_SEAL,
+        COLUMN_SURPLUS,
+        COLUMN_NODE,
+        COLUMN_CREATED,
+        COLUMN_RELEASED,
         COLUMN_REASON,
 };
 
 const TableColumn store_columns[] = {
         [COLUMN_NAME] = {"NAME", 0.1, TABLE_TEXT, 0, "name of the store"},
         [COLUMN_KIND] = {"KIND", 0, TABLE_TEXT, 0, "fsdax, kmem, tmpfs or dir"},
-        [COLUMN_STATE] = {"STATE", 0, TABLE_TEXT, 0, "available or unavailable"},
+        [COLUMN_STATE] = {"STATE", 0, TABLE_TEXT, 0, "available, draining, drained or unavailable"},
         [COLUMN_CAPACITY] = {"CAPACITY", 0, TABLE_SIZE, TABLE_RIGHT, "bytes it has for pools"},
         [COLUMN_CHARGED] = {"CHARGED", 0, TABLE_SIZE, TABLE_RIGHT, "bytes that pools have of it"},
         [COLUMN_FREE] = {"FREE", 0, TABLE_SIZE, TABLE_RIGHT, "the difference"},
@@ -39,16 +44,24 @@ const TableColumn store_columns[] = {
         [COLUMN_ENFORCED] = {"ENFORCED", 0, TABLE_TEXT, 0, "what holds the limits: kernel or audit"},
         [COLUMN_KEEPS] = {"KEEPS", 0, TABLE_BOOL, 0, "whether pools outlive a restart of the provisioner"},
         [COLUMN_DAX] = {"DAX", 0, TABLE_BOOL, TABLE_OPTIONAL,
-                "fsdax: whether the device's memory itself is mapped"},
+                "fsdax, kmem: whether the device's memory itself is mapped"},
         [COLUMN_QUOTA] = {"QUOTA", 0, TABLE_BOOL, TABLE_OPTIONAL,
-                "fsdax: whether the kernel refuses what is over a limit"},
+                "fsdax, kmem: whether the kernel refuses what is over a limit"},
         [COLUMN_SEAL] = {"SEAL", 0, TABLE_BOOL, TABLE_OPTIONAL,
                 "fsdax: whether a client can only map its file"},
+        [COLUMN_SURPLUS] = {"SURPLUS", 0, TABLE_SIZE, TABLE_RIGHT | TABLE_OPTIONAL,
+                "fsdax: bytes that the kernel takes for pools beyond their sizes"},
+        [COLUMN_NODE] = {"NODE", 0, TABLE_NUMBER, TABLE_RIGHT | TABLE_OPTIONAL,
+                "kmem: the NUMA node that its memory is of"},
+        [COLUMN_CREATED] = {"CREATED", 0, TABLE_NUMBER, TABLE_RIGHT | TABLE_OPTIONAL,
+                "pools made since the broker started"},
+        [COLUMN_RELEASED] = {"RELEASED", 0, TABLE_NUMBER, TABLE_RIGHT | TABLE_OPTIONAL,
+                "pools gone since the broker started"},
         [COLUMN_REASON] = {"REASON", 0.2, TABLE_TEXT, TABLE_TRUNC, "why it is not available"},
         {0},
 };
 
-static const char *kind_to_string(Pmbroker__V1__StoreKind kind)
+const char *store_kind_to_string(Pmbroker__V1__StoreKind kind)
 {
         static const char *const names[] = {
                 [PMBROKER__V1__STORE_KIND__KIND_UNKNOWN] = "unknown",
@@ -59,6 +72,15 @@ static const char *kind_to_string(Pmbroker__V1__StoreKind kind)
         };
 
         return (unsigned)kind < ELEMENTSOF(names) ? names[kind] : "unknown";
+}
+
+const char *store_state_to_string(const Pmbroker__V1__StoreRow *row)
+{
+        if (!row->available)
+                return "unavailable";
+        if (!row->drained)
+                return "available";
+        return row->pools > 0 ? "draining" : "drained";
 }
 
 static void set_tested(Table *t, unsigned column, Pmbroker__V1__Tested tested)
@@ -72,8 +94,8 @@ static int add_store(Table *t, const Pmbroker__V1__StoreRow *row)
         if (table_add_row(t) < 0)
                 return message_oom();
         table_set_text(t, COLUMN_NAME, row->name);
-        table_set_text(t, COLUMN_KIND, kind_to_string(row->kind));
-        table_set_text(t, COLUMN_STATE, row->available ? "available" : "unavailable");
+        table_set_text(t, COLUMN_KIND, store_kind_to_string(row->kind));
+        table_set_text(t, COLUMN_STATE, store_state_to_string(row));
         table_set_number(t, COLUMN_CAPACITY, row->capacity);
         table_set_number(t, COLUMN_CHARGED, row->charged);
         table_set_number(t, COLUMN_FREE, row->capacity > row->charged ? row->capacity - row->charged : 0);
@@ -85,6 +107,12 @@ static int add_store(Table *t, const Pmbroker__V1__StoreRow *row)
         set_tested(t, COLUMN_DAX, row->dax);
         set_tested(t, COLUMN_QUOTA, row->quota);
         set_tested(t, COLUMN_SEAL, row->seal);
+        if (row->kind == PMBROKER__V1__STORE_KIND__KIND_FSDAX && row->available)
+                table_set_number(t, COLUMN_SURPLUS, row->surplus);
+        if (row->kind == PMBROKER__V1__STORE_KIND__KIND_KMEM && row->available && row->node >= 0)
+                table_set_number(t, COLUMN_NODE, (uint64_t)row->node);
+        table_set_number(t, COLUMN_CREATED, row->created);
+        table_set_number(t, COLUMN_RELEASED, row->released);
         table_set_text(t, COLUMN_REASON, row->reason);
         return EXIT_DONE;
 }

@@ -16,8 +16,20 @@ int verb_revoke(const Arguments *arguments);
 int verb_regions(const Arguments *arguments);
 int verb_provision(const Arguments *arguments);
 int verb_deprovision(const Arguments *arguments);
+int verb_sessions(const Arguments *arguments);
+int verb_create(const Arguments *arguments);
+int verb_drain(const Arguments *arguments);
+int verb_set_limit(const Arguments *arguments);
+int verb_reload(const Arguments *arguments);
+int verb_check(const Arguments *arguments);
+int verb_top(const Arguments *arguments);
+int verb_monitor(const Arguments *arguments);
+int verb_metrics(const Arguments *arguments);
+int verb_bridge(const Arguments *arguments);
 
 /* For --help; those of list and show are in pool-table.h. */
 extern const TableColumn store_columns[];
 extern const TableColumn tenant_columns[];
 extern const TableColumn region_columns[];
+extern const TableColumn session_columns[];
+extern const TableColumn check_columns[];

@@ -49,6 +49,7 @@ const char *section_kind_to_string(SectionKind kind);
 /* What the settings of one section are written to. */
 typedef struct BrokerSettings {
         char *admin_group;
+        char *observer_group;
         Limits limits;
         bool default_tenant;
 } BrokerSettings;
@@ -107,12 +108,14 @@ typedef struct SettingType {
 
 /* config-types.c */
 extern const SettingType config_type_number, config_type_time, config_type_switch, config_type_text,
-        config_type_enum, config_type_store_type, config_type_store_size, config_type_size_limit,
-        config_type_quota, config_type_path, config_type_region, config_type_adopt, config_type_user_list,
+        config_type_enum, config_type_store_size, config_type_size_limit, config_type_quota,
+        config_type_path, config_type_region, config_type_adopt, config_type_user_list,
         config_type_group_list, config_type_unit_list, config_type_slice_list, config_type_store_list;
 
 /* "tmpfs" and so on, as in Type=. */
 const char *store_type_to_string(unsigned type);
+/* Of a set of types. */
+#define STORE_TYPE(type) (1U << (type))
 
 /* A name or number of a group: 0, -EINVAL with the reason, -ENOMEM. */
 int config_lookup_group(const char *text, uint32_t *ret, SettingContext *context);
@@ -126,8 +129,8 @@ struct Setting {
         uint64_t min, max;        /* numbers, times and sizes */
         const char *const *names; /* enums: by value; NULL entries are unused values */
         size_t n_names;
-        unsigned store_type; /* JobStoreKind that it is for; 0: any */
-        const char *help;    /* one line */
+        unsigned store_types; /* STORE_TYPE()s that it is for; 0: any */
+        const char *help;     /* one line */
 };
 
 #define CONFIG_TABLE_MAX 40

@@ -185,16 +185,6 @@ static void print_enum(const Setting *setting, const SectionSettings *settings, 
 
 const SettingType config_type_enum = {parse_enum, print_enum};
 
-static int parse_store_type(
-        const Setting *setting, const char *value, SectionSettings *settings, SettingContext *context)
-{
-        if (strcmp(value, "kmem") == 0)
-                return refuse(context, "stores of type %s are not built into this version", value);
-        return parse_enum(setting, value, settings, context);
-}
-
-const SettingType config_type_store_type = {parse_store_type, print_enum};
-
 /* ------------------------------------------------------------------------------------------------- sizes */
 
 /* The largest suffix that leaves no remainder: exact, unlike format_size(). */
@@ -461,11 +451,11 @@ static int parse_adopt(
                 for (size_t i = 0; i <= 36; i++)
                         text[i] =
                                 (char)(value[i] >= 'A' && value[i] <= 'F' ? value[i] - 'A' + 'a' : value[i]);
-        } else if (strstr(value, "pmem") || strncmp(value, "/dev/", 5) == 0)
+        } else if (strstr(value, "pmem") || strncmp(value, "/dev/", 5) == 0 || strncmp(value, "dax", 3) == 0)
                 return refuse(context,
                         "\"%s\" may be another device after the next boot: say the namespace's uuid or, "
                         "without "
-                        "labels, the region's address, as pmbrokerctl regions prints them",
+                        "labels, the address, as pmbrokerctl regions prints them",
                         value);
         else if (value[0] == '\0')
                 text[0] = '\0';

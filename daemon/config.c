@@ -50,8 +50,8 @@ static Where where_set(const Section *s, size_t offset, const char **ret_key)
 /* Some settings are for one type of store. */
 static bool applies(const Section *s, const Setting *setting)
 {
-        return setting->store_type == 0 || s->kind != SECTION_STORE ||
-               s->settings.store.type == setting->store_type;
+        return setting->store_types == 0 || s->kind != SECTION_STORE ||
+               setting->store_types & STORE_TYPE(s->settings.store.type);
 }
 
 static void complete_sections(LoadedConfig *loaded, ConfigErrors *errors)
@@ -75,14 +75,35 @@ static void complete_sections(LoadedConfig *loaded, ConfigErrors *errors)
                 config_fail(errors, -ENOMEM);
 }
 
-static void check_broker(LoadedConfig *loaded, Section *s, ConfigErrors *errors)
+static void check_group(
+        LoadedConfig *loaded, Section *s, size_t offset, char *name, uint32_t *ret_gid, ConfigErrors *errors)
 {
-        BrokerSettings *broker = &s->settings.broker;
-        Config *config = &loaded->config;
         SettingContext context = {.memory = &loaded->memory};
         const char *key;
         Where where;
         int r;
+
+        *ret_gid = UINT32_MAX;
+        if (name[0] == '\0')
+                return;
+        r = config_lookup_group(name, ret_gid, &context);
+        if (r == -ENOMEM)
+                config_fail(errors, r);
+        if (r != -EINVAL)
+                return;
+        where = where_set(s, offset, &key);
+        if (where.line > 0)
+                config_report(errors, where, s, key, "%s", context.reason);
+        else
+                name[0] = '\0'; /* nobody asked for it */
+}
+
+static void check_broker(LoadedConfig *loaded, Section *s, ConfigErrors *errors)
+{
+        BrokerSettings *broker = &s->settings.broker;
+        Config *config = &loaded->config;
+        const char *key;
+        Where where;
 
         if (broker->limits.sessions_reserved >= broker->limits.sessions_max) {
                 where = where_set(s, offsetof(SectionSettings, broker.limits.sessions_reserved), &key);
@@ -93,19 +114,10 @@ static void check_broker(LoadedConfig *loaded, Section *s, ConfigErrors *errors)
                         broker->limits.sessions_reserved, broker->limits.sessions_max);
         }
 
-        config->admin_gid = UINT32_MAX;
-        if (broker->admin_group[0] == '\0')
-                return;
-        r = config_lookup_group(broker->admin_group, &config->admin_gid, &context);
-        if (r == -ENOMEM)
-                config_fail(errors, r);
-        if (r != -EINVAL)
-                return;
-        where = where_set(s, offsetof(SectionSettings, broker.admin_group), &key);
-        if (where.line > 0)
-                config_report(errors, where, s, key, "%s", context.reason);
-        else
-                broker->admin_group[0] = '\0'; /* nobody asked for it */
+        check_group(loaded, s, offsetof(SectionSettings, broker.admin_group), broker->admin_group,
+                &config->admin_gid, errors);
+        check_group(loaded, s, offsetof(SectionSettings, broker.observer_group), broker->observer_group,
+                &config->observer_gid, errors);
 }
 
 static bool is_below(const char *path, const char *directory)
@@ -115,38 +127,90 @@ static bool is_below(const char *path, const char *directory)
         return strncmp(path, directory, n) == 0 && path[n] == '/';
 }
 
-static void check_fsdax(const LoadedConfig *loaded, Section *s, ConfigErrors *errors)
+static bool is_set(const Section *s, size_t offset)
+{
+        const char *key;
+
+        return where_set(s, offset, &key).line > 0;
+}
+
+/* Of a store on a region or a namespace. */
+static void check_device(const LoadedConfig *loaded, Section *s, ConfigErrors *errors)
 {
         StoreSettings *store = &s->settings.store;
         const char *key;
         Where where;
 
         /* The default is for memory that others need too; here nobody does. */
-        if (where_set(s, offsetof(SectionSettings, store.size), &key).line == 0)
+        if (!is_set(s, offsetof(SectionSettings, store.size)))
                 store->percent = 100;
         if (!store->region && !store->adopt)
-                config_report(errors, s->where, s, NULL, "Type=fsdax needs a Region= or an Adopt=");
+                config_report(errors, s->where, s, NULL,
+                        "Type=%s needs a Region= or an Adopt=", store_type_to_string(store->type));
         where = where_set(s, offsetof(SectionSettings, store.adopt), &key);
         if (store->region && store->adopt)
                 config_report(
                         errors, where, s, key, "what is adopted is in a region already: not with Region=");
-        if (store->filesystem == FSDAX_XFS && !store->trusted_tenants) {
-                where = where_set(s, offsetof(SectionSettings, store.filesystem), &key);
-                config_report(errors, where, s, key,
-                        "xfs cannot seal files: a client could break out of its pool; if none would, say "
-                        "TrustedTenants=yes");
-        }
         list_for_each (link, &loaded->sections) {
                 const Section *other = list_entry(link, Section, section_link);
 
                 if (other == s)
                         break;
                 if (store->adopt && other->kind == SECTION_STORE && other->settings.store.adopt &&
-                        strcmp(store->adopt, other->settings.store.adopt) == 0) {
-                        where = where_set(s, offsetof(SectionSettings, store.adopt), &key);
+                        strcmp(store->adopt, other->settings.store.adopt) == 0)
                         config_report(errors, where, s, key, "store %s adopts the same", other->name);
-                }
         }
+}
+
+static void check_fsdax(Section *s, ConfigErrors *errors)
+{
+        const StoreSettings *store = &s->settings.store;
+        const char *key;
+        Where where = where_set(s, offsetof(SectionSettings, store.filesystem), &key);
+
+        if (store->filesystem == FSDAX_XFS && !store->trusted_tenants)
+                config_report(errors, where, s, key,
+                        "xfs cannot seal files: a client could break out of its pool; if none would, say "
+                        "TrustedTenants=yes");
+}
+
+static void check_kmem(const LoadedConfig *loaded, Section *s, ConfigErrors *errors)
+{
+        StoreSettings *store = &s->settings.store;
+        const char *key;
+        Where where = where_set(s, offsetof(SectionSettings, store.region), &key);
+
+        /* There, memory that is missing is not found elsewhere. */
+        if (!is_set(s, offsetof(SectionSettings, store.allocate)))
+                store->allocate = 1;
+        if (!is_set(s, offsetof(SectionSettings, store.huge)))
+                store->huge = HUGE_ALWAYS;
+        list_for_each (link, &loaded->sections) {
+                const Section *other = list_entry(link, Section, section_link);
+
+                if (other == s)
+                        break;
+                if (store->region && other->kind == SECTION_STORE &&
+                        other->settings.store.type == JOB_STORE_KMEM && other->settings.store.region &&
+                        strcmp(store->region, other->settings.store.region) == 0)
+                        config_report(errors, where, s, key,
+                                "store %s has the same region: its memory is of one NUMA node, and that is "
+                                "for one "
+                                "store",
+                                other->name);
+        }
+}
+
+static void report_not_for(Section *s, size_t i, ConfigErrors *errors)
+{
+        char types[64] = "";
+        size_t n = 0;
+
+        for (unsigned type = 0; config_table[i].store_types >> type; type++)
+                if (config_table[i].store_types & STORE_TYPE(type) && n < sizeof(types))
+                        n += (size_t)snprintf(types + n, sizeof(types) - n, "%s%s", n > 0 ? " or " : "",
+                                store_type_to_string(type));
+        config_report(errors, s->set[i], s, config_table[i].key, "the setting is only for Type=%s", types);
 }
 
 static void check_store(LoadedConfig *loaded, Section *s, ConfigErrors *errors)
@@ -157,11 +221,13 @@ static void check_store(LoadedConfig *loaded, Section *s, ConfigErrors *errors)
 
         for (size_t i = 0; i < config_table_size; i++)
                 if (s->set[i].line > 0 && !applies(s, &config_table[i]))
-                        config_report(errors, s->set[i], s, config_table[i].key,
-                                "the setting is only for Type=%s",
-                                store_type_to_string(config_table[i].store_type));
+                        report_not_for(s, i, errors);
+        if (store->type == JOB_STORE_FSDAX || store->type == JOB_STORE_KMEM)
+                check_device(loaded, s, errors);
         if (store->type == JOB_STORE_FSDAX)
-                check_fsdax(loaded, s, errors);
+                check_fsdax(s, errors);
+        if (store->type == JOB_STORE_KMEM)
+                check_kmem(loaded, s, errors);
         if (store->type != JOB_STORE_DIR)
                 return;
         if (!store->path) {
@@ -333,6 +399,7 @@ static int build_config(LoadedConfig *loaded)
         }
         config->limits = broker->limits;
         config->admin_group = broker->admin_group;
+        config->observer_group = broker->observer_group;
         config->stores = config_alloc(&loaded->memory, n_stores * sizeof(*config->stores));
         config->tenants = config_alloc(&loaded->memory, n_tenants * sizeof(*config->tenants));
         if (!config->stores || !config->tenants)

@@ -25,6 +25,8 @@ typedef struct Config {
         Limits limits;
         char *admin_group;  /* name; "" for none */
         uint32_t admin_gid; /* resolved; (uint32_t) -1: none */
+        char *observer_group;
+        uint32_t observer_gid;
 
         /* [Store NAME], in order of appearance; when no file names any: one tmpfs store "ram" of 25% */
         StoreConfig *stores;

@@ -20,6 +20,7 @@
 #include "base/cleanup.h"
 
 #define MESSAGE_MAX 4096
+#define FIELDS_MAX  24
 #define ERROR_MAX   128 /* room that is kept for ": strerror(error)" */
 
 /* A message comes from anywhere in the process, so this one state belongs to the process. */
@@ -173,6 +174,36 @@ int log_errno(int level, int error, const char *format, ...)
         put_text(level, error, text);
         errno = saved;
         return -error;
+}
+
+void log_fields(int level, const char *const *fields, size_t n, const char *message)
+{
+        int saved = errno;
+        char text[MESSAGE_MAX], priority[16], who[64];
+        struct iovec parts[FIELDS_MAX + 3];
+        size_t k = 0;
+
+        if (level > log_state.level)
+                return;
+        (void)snprintf(text, sizeof(text), "MESSAGE=%s", message);
+        for (char *p = text; *p; p++)
+                if ((unsigned char)*p < ' ' || *p == 0x7f)
+                        *p = '?';
+        if (!log_state.journal) {
+                put_stream("", text + strlen("MESSAGE="));
+                errno = saved;
+                return;
+        }
+        (void)snprintf(priority, sizeof(priority), "PRIORITY=%d", level & LOG_PRIMASK);
+        (void)snprintf(who, sizeof(who), "SYSLOG_IDENTIFIER=%s", log_state.who);
+        parts[k++] = (struct iovec){text, strlen(text)};
+        parts[k++] = (struct iovec){priority, strlen(priority)};
+        parts[k++] = (struct iovec){who, strlen(who)};
+        for (size_t i = 0; i < n && i < FIELDS_MAX; i++)
+                parts[k++] = (struct iovec){(void *)(uintptr_t)fields[i], strlen(fields[i])};
+        if (sd_journal_sendv(parts, (int)k) < 0)
+                put_line(level, 0, text + strlen("MESSAGE="));
+        errno = saved;
 }
 
 void log_lines(int level, const char *text)

@@ -6,6 +6,7 @@
  * layer that knows what it means; the core and the client library never log.
  */
 
+#include <stddef.h>
 #include <syslog.h>
 
 /* Messages less important than this are dropped. Default: what $PMBROKER_LOG_LEVEL says, or LOG_INFO. */
@@ -18,6 +19,9 @@ void log_open(const char *who);
 void log_full(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The same with ": strerror(error)"; returns -abs(error), so that `return log_errno(...)` passes it up. */
 int log_errno(int level, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* One line with further fields, each "NAME=value", for the journal. */
+void log_fields(int level, const char *const *fields, size_t n, const char *message);
 
 /* Each line of a text as a message of its own; NULL is no text. */
 void log_lines(int level, const char *text);

@@ -297,29 +297,45 @@ typedef struct ProvisionerProcess {
         Config *config;
 } ProvisionerProcess;
 
-static int on_provisioner_sighup(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata)
+static int reload_provisioner(char *reason, size_t size, void *userdata)
 {
         ProvisionerProcess *p = userdata;
         const char *store = NULL;
         Config *config;
         int r;
 
-        (void)source;
-        (void)si;
-        config = reload_begin(arg_config ?: CONFIG_DEFAULT_PATH, arg_config != NULL);
-        if (config) {
+        r = reload_begin(
+                arg_config ?: CONFIG_DEFAULT_PATH, arg_config != NULL, &config, /* ret_message= */ NULL);
+        if (r < 0)
+                (void)snprintf(reason, size,
+                        "the provisioner cannot read the configuration; its journal says more");
+        else {
                 r = provisioner_reload(p->provisioner, config->stores, (uint32_t)config->n_stores, &store);
                 if (r < 0) {
+                        (void)snprintf(reason, size, "%s%s: %s", store ? "store " : "the provisioner",
+                                store ?: "",
+                                r == -EBUSY ? "it holds pools, and cannot go or be changed so"
+                                            : strerror(-r));
                         (void)log_errno(LOG_ERR, r,
                                 "cannot use the new configuration%s%s, the old one stays",
                                 store ? " of store " : "", store ?: "");
-                        config = config_free(config);
+                        config_free(config);
                 } else {
                         config_free(p->config);
                         p->config = config;
                 }
         }
-        reload_end(config != NULL);
+        reload_end(r >= 0);
+        return r;
+}
+
+static int on_provisioner_sighup(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata)
+{
+        char reason[256];
+
+        (void)source;
+        (void)si;
+        (void)reload_provisioner(reason, sizeof(reason), userdata);
         return 0;
 }
 
@@ -400,6 +416,8 @@ static int run_provisioner(void)
                                 .has_fd_keeper = getenv("NOTIFY_SOCKET") != NULL,
                                 .stores = process.config->stores,
                                 .n_stores = (uint32_t)process.config->n_stores,
+                                .reload = reload_provisioner,
+                                .userdata = &process,
                         },
                         &process.provisioner);
         if (r < 0) {
@@ -426,11 +444,15 @@ static int run_check_config(void)
         int r = config_load(arg_config ?: CONFIG_DEFAULT_PATH, arg_config != NULL, &config, &message);
 
         if (r < 0) {
-                fprintf(stderr, "%s%s", message ?: strerror(-r), message ? "" : "\n");
-                if (message && message[0] && message[strlen(message) - 1] != '\n')
-                        fputc('\n', stderr);
+                fprintf(stderr, "%s\n", message ?: strerror(-r));
+                if (r == -ENOENT)
+                        fputs("Without --config the defaults hold when there is no file.\n", stderr);
                 return r;
         }
+        if (!arg_config && access(CONFIG_DEFAULT_PATH, F_OK) < 0)
+                fputs("There is no " CONFIG_DEFAULT_PATH
+                      ": these are the defaults, and what drop-ins say.\n",
+                        stderr);
         config_dump(config, stdout);
         return 0;
 }

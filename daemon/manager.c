@@ -8,6 +8,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "base/cleanup.h"
+#include "ipc/chronicle.h"
 #include "ipc/lifetime.h"
 #include "ipc/server.h"
 #include "log.h"
@@ -48,29 +49,50 @@ static int apply_config(Manager *m, Config *config)
         r = broker_set_tenants(m->server->broker, config->tenants, config->n_tenants);
         if (r < 0)
                 return r;
-        server_configure(m->server, &config->limits, config->admin_gid, matches_units(config));
+        server_configure(m->server, &(ServerSettings){
+                                            .limits = config->limits,
+                                            .admin_gid = config->admin_gid,
+                                            .observer_gid = config->observer_gid,
+                                            .match_units = matches_units(config),
+                                    });
         config_free(m->config);
         m->config = config;
         return 0;
 }
 
-static int on_sighup(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata)
+static int reload(bool apply, char **ret_message, void *userdata)
 {
         Manager *m = userdata;
         Config *config;
         int r;
 
-        (void)source;
-        (void)si;
-        config = reload_begin(m->config_path, m->config_must_exist);
-        if (config) {
+        if (!apply) {
+                r = config_load(m->config_path, m->config_must_exist, &config, ret_message);
+                if (r >= 0)
+                        config_free(config);
+                return r;
+        }
+        r = reload_begin(m->config_path, m->config_must_exist, &config, ret_message);
+        if (r >= 0) {
                 r = apply_config(m, config);
                 if (r < 0) {
                         config_free(config);
                         (void)log_errno(LOG_ERR, r, "cannot use the new configuration, the old one stays");
                 }
         }
-        reload_end(config != NULL);
+        reload_end(r >= 0);
+        return r;
+}
+
+static int on_sighup(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata)
+{
+        _cleanup_free_ char *message = NULL;
+        Manager *m = userdata;
+
+        (void)source;
+        (void)si;
+        if (reload(/* apply= */ true, &message, m) >= 0)
+                chronicle(m->server, &(Happening){.kind = PMBROKER__V1__HAPPENED_KIND__CONFIG_RELOADED});
         return 0;
 }
 
@@ -138,6 +160,7 @@ static void on_disconnected(void *userdata)
         Manager *m = userdata;
 
         m->server->ready = false;
+        m->server->metrics.provisioner_lost++;
         m->recovery_pending = false;
         broker_stores_lost(m->server->broker);
         (void)sd_notify(0, "STATUS=Waiting for the provisioner");
@@ -210,6 +233,7 @@ int manager_new(const ManagerOptions *options, Config *config, Manager **ret)
                                 .disconnected = on_disconnected,
                                 .event = on_job_event,
                                 .userdata = m},
+                        .hooks = {.reload = reload, .userdata = m},
                 },
                 &m->server);
         if (r >= 0) {

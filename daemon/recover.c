@@ -23,6 +23,7 @@
 #include <sys/random.h>
 
 #include "base/cleanup.h"
+#include "ipc/chronicle.h"
 #include "ipc/lifetime.h"
 #include "ipc/peer.h"
 #include "ipc/poolrecord.h"
@@ -121,6 +122,7 @@ static void correct(Recovery *rec, Pool *pool)
 {
         Server *server = rec->server;
         const Found *found = find_found(rec, pool->id);
+        uint64_t before;
 
         /* A busy pool's own job will tell. */
         if (!is_fresh(rec, pool->store) || pool->busy)
@@ -136,9 +138,19 @@ static void correct(Recovery *rec, Pool *pool)
                 pool_revoke(server, pool, PMBROKER__V1__REVOKE_REASON__REVOKED_LOST, NULL);
                 return;
         }
+        before = pool->size;
         if (found->pool.flags & JOB_POOL_RELEASING)
                 pool_release(server, pool, NULL);
-        else if (broker_correct(server->broker, pool, found->pool.bytes, found->pool.length) < 0)
+        else if (broker_correct(server->broker, pool, found->pool.bytes, found->pool.length) >= 0) {
+                if (pool->size != before)
+                        chronicle(server, &(Happening){
+                                                  .kind = PMBROKER__V1__HAPPENED_KIND__POOL_RESIZED,
+                                                  .pool = pool,
+                                                  .bytes = pool->size,
+                                                  .bytes_before = before,
+                                                  .text = "found so after a restart of the provisioner",
+                                          });
+        } else
                 log_warning("pool %016" PRIx64 " has a size that cannot be: %" PRIu64 " bytes, ignoring it",
                         pool->id, found->pool.bytes);
         pool_release_if_due(server, pool);
@@ -387,9 +399,12 @@ static void on_stores(const JobReply *reply, const void *tail, int *fd, void *us
                         .audited = store.flags & JOB_STORE_AUDITED,
                         .capacity = store.capacity,
                         .page_size = store.page_size,
+                        .node = store.node,
                         .dax = tested(store.flags, JOB_STORE_DAX),
                         .quota = tested(store.flags, JOB_STORE_QUOTA),
-                        .seal = tested(store.flags, JOB_STORE_SEAL),
+                        /* A kmem store has none, and needs none. */
+                        .seal = store.kind == JOB_STORE_KMEM ? STORE_NOT_TESTED
+                                                             : tested(store.flags, JOB_STORE_SEAL),
                         .index = store.index,
                 };
                 memcpy(info->name, store.name, sizeof(info->name));

@@ -6,7 +6,6 @@
 
 #include "config.h"
 
-/* Tells the service manager, reads, and returns the new configuration or NULL (logged: the old one stays).
- */
-Config *reload_begin(const char *path, bool must_exist);
+/* Tells the service manager, and reads. As config_load(), but it logs what is wrong, and `ret_message` may be NULL. */
+int reload_begin(const char *path, bool must_exist, Config **ret, char **ret_message);
 void reload_end(bool changed);

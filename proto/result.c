@@ -38,6 +38,8 @@ static const struct {
         [RESULT_UNITS_INVALID] = {"units-invalid", EINVAL},
         [RESULT_FAILED] = {"failed", EIO},
         [RESULT_STORE_BUSY] = {"store-busy", EBUSY},
+        [RESULT_STORE_DRAINED] = {"store-drained", EBUSY},
+        [RESULT_TENANT_UNKNOWN] = {"tenant-unknown", ENOENT},
 };
 
 const char *result_to_string(Result code)
@@ -143,6 +145,12 @@ char *refusal_to_sentence(const Refusal *r, char buf[static REFUSAL_SENTENCE_MAX
                                 r->used == 1 ? "" : "s");
                 else
                         SAY("store %s is being prepared", r->subject);
+                break;
+        case RESULT_STORE_DRAINED:
+                SAY("store %s takes no new pools", r->subject);
+                break;
+        case RESULT_TENANT_UNKNOWN:
+                SAY("there is no such tenant");
                 break;
         case _RESULT_MAX:
         default:

@@ -35,6 +35,8 @@ typedef enum Result {
         RESULT_UNITS_INVALID = 21,
         RESULT_FAILED = 22,
         RESULT_STORE_BUSY = 23,
+        RESULT_STORE_DRAINED = 24,
+        RESULT_TENANT_UNKNOWN = 25,
         _RESULT_MAX,
 } Result;
 

@@ -44,6 +44,8 @@ SAME(SESSION_LIMIT);
 SAME(UNITS_INVALID);
 SAME(FAILED);
 SAME(STORE_BUSY);
+SAME(STORE_DRAINED);
+SAME(TENANT_UNKNOWN);
 
 /* ----------------------------------------------------------------------------------------- send, receive */
 

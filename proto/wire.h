@@ -24,6 +24,8 @@
 #define WIRE_DECODE_ALLOCS     256   /* ... and how often; a client spends up to 16 times that on a list */
 #define WIRE_UNIT_RANGES_MAX   128   /* ranges in a GiveBack */
 
+#define WIRE_MAX_OF_QUOTA UINT64_MAX /* CreatePool.max */
+
 /*
  * Send one packet; `pass_fd` < 0 for none. Never blocks beyond what the socket's flags say, never raises
  * SIGPIPE. Returns 0 or a negative errno (-EAGAIN: full, -EPIPE/-ECONNRESET: the peer is gone).

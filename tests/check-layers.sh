@@ -23,11 +23,12 @@ allowed() {
     daemon) echo base proto core ipc provisioner ;;
     client) echo base proto client ;;
     ctl) echo base proto ctl ;;
-    examples | bench) echo client ;;
+    exporter) echo base proto ctl exporter ;;
+    examples | bench | bench/heap) echo client ;;
     esac
 }
 
-for layer in base proto daemon/core daemon/provisioner daemon/ipc daemon client ctl examples bench; do
+for layer in base proto daemon/core daemon/provisioner daemon/ipc daemon client ctl exporter examples bench bench/heap; do
     for f in "$layer"/*.c "$layer"/*.h; do
         [ -e "$f" ] || continue
         checked=$((checked + 1))
@@ -35,7 +36,7 @@ for layer in base proto daemon/core daemon/provisioner daemon/ipc daemon client 
             case $inc in
             */*) dir=${inc%%/*} ;;
             *)  # a name without directory: the layer's own top level, or the public header
-                [ "$layer" = daemon ] && [ -e "daemon/$inc" ] && continue
+                case $layer in daemon | bench/heap) [ -e "$layer/$inc" ] && continue ;; esac
                 [ "$inc" = pmbroker.h ] && case $layer in client | examples | bench) continue ;; esac
                 [ "$inc" = log.h ] && case $layer in daemon/ipc | daemon/provisioner) continue ;; esac
                 [ "$inc" = pmb_jemalloc.h ] && [ "$layer" = client ] && continue

@@ -4,10 +4,14 @@
 # Run the benchmarks against a broker of their own. What they print are ratios measured in one run; the times are
 # those of this machine, and of what else it does at the moment.
 #
-#   BUILD=DIR tools/bench.sh    with what was built in DIR (default: build); results also in DIR/bench/*.json
+#   BUILD=DIR tools/bench.sh [PART...]    with what was built in DIR (default: build); results also in DIR/bench/*.json
 #
-# As root both contenders use tmpfs mounts with the same options, first with pages of 4 KiB and then with huge ones; as
-# an ordinary user both use files in /dev/shm.
+# Parts: lifecycle (pools come and go), and of the heap: speed, sized, pools, bulk, usable, create, trim. Without any:
+# all of them. "--only WORD" and "--rounds N" are handed on to bench/heap/bench.py. HUGE=within-size measures the heap
+# on huge pages.
+#
+# As root all contenders that need a file system use tmpfs mounts with the same options; as an ordinary user they use
+# files in /dev/shm.
 set -eu
 cd "$(dirname "$0")/.."
 . tools/scratch-broker.sh
@@ -27,29 +31,63 @@ with_mount() {
     shift
     if [ "$scratch_store" = tmpfs ]; then
         # shellcheck disable=SC2016 # for the inner shell
-        unshare --mount sh -c 'mount -t tmpfs -o "size=4G,mode=700,huge=$1" tmpfs "$0" && shift && exec "$@"' \
+        unshare --mount sh -c 'mount -t tmpfs -o "size=8G,mode=700,huge=$1" tmpfs "$0" && shift && exec "$@"' \
             "$scratch/memkind" $mount_huge "$@"
     else
         "$@"
     fi
 }
 
-lifecycle() {
-    printf '\nPools come and go: %s\n\n' "$2"
+begin() {
     scratch_start 4096 "$1" || {
         cat "$scratch/log" >&2
         exit 1
     }
     mkdir "$scratch/memkind"
+}
+
+lifecycle() {
+    printf '\nPools come and go: %s\n\n' "$2"
+    begin "$1"
     with_mount "$1" "$scratch_build/bench/lifecycle" --memkind-dir "$scratch/memkind" \
         --json "$scratch_build/bench/lifecycle-$1.json"
     scratch_clean
 }
 
-printf 'Linux %s, %s CPUs, load %s\n' "$(uname -r)" "$(nproc)" "$(cut -d ' ' -f 1 /proc/loadavg)"
-if scratch_may_mount; then
-    lifecycle never "pages of 4 KiB"
-    lifecycle within-size "huge pages"
-else
-    lifecycle never "files in /dev/shm"
+heap() {
+    begin "$huge"
+    with_mount "$huge" "${PYTHON:-python3}" -B bench/heap/bench.py --build "$scratch_build" \
+        --place "$scratch/memkind" --pages "$scratch_store, $huge" --json "$scratch_build/bench/heap.json" "$@"
+    scratch_clean
+}
+
+huge=${HUGE:-never}
+want_lifecycle=
+want_heap=
+if [ $# -eq 0 ]; then
+    want_lifecycle=1
+    want_heap=1
 fi
+n=$#
+while [ "$n" -gt 0 ]; do
+    case $1 in
+    lifecycle) want_lifecycle=1 ;;
+    *)
+        want_heap=1
+        set -- "$@" "$1"
+        ;;
+    esac
+    shift
+    n=$((n - 1))
+done
+
+printf 'Linux %s, %s CPUs, load %s\n' "$(uname -r)" "$(nproc)" "$(cut -d ' ' -f 1 /proc/loadavg)"
+if [ -n "$want_lifecycle" ]; then
+    if scratch_may_mount; then
+        lifecycle never "pages of 4 KiB"
+        lifecycle within-size "huge pages"
+    else
+        lifecycle never "files in /dev/shm"
+    fi
+fi
+[ -z "$want_heap" ] || heap "$@"

@@ -3,7 +3,8 @@
 #
 # Build the private jemalloc that libpmbroker is linked with:
 #
-#   build-jemalloc.sh DIR    makes DIR/lib/libpmb_jemalloc.a and DIR/include/pmb_jemalloc.h
+#   build-jemalloc.sh DIR             makes DIR/lib/libpmb_jemalloc.a and DIR/include/pmb_jemalloc.h
+#   build-jemalloc.sh --fetch FILE    only puts the source's tarball there, for a source package
 #
 # It is a jemalloc of our own, and not the system's, because the system's can neither be hidden inside a library that
 # is loaded at run time (static TLS, and free() would take libc's blocks) nor be kept from the settings that the
@@ -12,7 +13,8 @@
 #
 # The source is Debian's: fetched by apt, signed by Debian, and its checksum is pinned below.
 #
-#   JEMALLOC_SOURCE=FILE     take this tarball of jemalloc 5.3.0 instead (for machines that cannot reach a mirror)
+#   JEMALLOC_SOURCE=PATH     take this tarball of jemalloc 5.3.0, or the directory that was unpacked from it, instead
+#                            (for machines that cannot reach a mirror)
 #   CC=...                   the compiler
 #
 # Says nothing unless it fails. A copy of the result is kept in ${XDG_CACHE_HOME:-~/.cache}/pmbroker.
@@ -24,8 +26,13 @@ debian_suite=bookworm
 sha256=2db82d1e7119df3e71b7640219b6dfe84789bc0537983c3b7ac4f7189aecfeaa
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
+only_fetch=
+if [ "${1:-}" = --fetch ]; then
+    only_fetch=yes
+    shift
+fi
 if [ $# -ne 1 ] || [ -z "$1" ]; then
-    echo "usage: $0 DIR" >&2
+    echo "usage: $0 DIR | --fetch FILE" >&2
     exit 64
 fi
 mkdir -p "$(dirname "$1")"
@@ -64,7 +71,11 @@ key=$({
     command -v "$cc"
     $cc --version
     $cc -dumpmachine
-    [ -z "${JEMALLOC_SOURCE:-}" ] || sha256sum <"$JEMALLOC_SOURCE"
+    if [ -d "${JEMALLOC_SOURCE:-}" ]; then
+        (cd "$JEMALLOC_SOURCE" && find . -type f -exec sha256sum {} + | sort)
+    elif [ -n "${JEMALLOC_SOURCE:-}" ]; then
+        sha256sum <"$JEMALLOC_SOURCE"
+    fi
 } 2>&1 | sha256sum | cut -c 1-16)
 
 cache_home=${XDG_CACHE_HOME:-${HOME:+$HOME/.cache}}
@@ -75,7 +86,7 @@ is_complete() {
         [ "$(cat "$1/stamp" 2>/dev/null)" = "$key" ]
 }
 
-if is_complete "$dir"; then
+if [ -z "$only_fetch" ] && is_complete "$dir"; then
     touch "$dir/lib/libpmb_jemalloc.a"
     exit 0
 fi
@@ -91,7 +102,7 @@ put() {
 }
 
 # A cache that belongs to somebody else (sudo with the caller's HOME) is neither trusted nor written to.
-if [ -n "$cache" ] && [ -O "$cache" ] && is_complete "$cache"; then
+if [ -z "$only_fetch" ] && [ -n "$cache" ] && [ -O "$cache" ] && is_complete "$cache"; then
     cp -R "$cache" "$work/new"
     put "$work/new"
     exit 0
@@ -191,9 +202,19 @@ else
     fetch
     [ "$(sha256sum <"$source" | cut -d ' ' -f 1)" = "$sha256" ] || fail "the source of jemalloc is not the known one"
 fi
+if [ -n "$only_fetch" ]; then
+    [ -f "$source" ] || fail "$source is no tarball"
+    cp "$source" "$work/new"
+    put "$work/new"
+    exit 0
+fi
 
-mkdir "$work/src"
-quietly tar -xf "$source" -C "$work/src" --strip-components=1 --no-same-owner
+if [ -d "$source" ]; then
+    quietly cp -R "$source" "$work/src"
+else
+    mkdir "$work/src"
+    quietly tar -xf "$source" -C "$work/src" --strip-components=1 --no-same-owner
+fi
 case $(cat "$work/src/VERSION" 2>/dev/null) in
 "$version"-*) ;;
 *) fail "$source is not the release tarball of jemalloc $version" ;;
@@ -211,6 +232,12 @@ sed -i -e 's/if ((ret = jemalloc_secure_getenv(envname)) != NULL)/ret = NULL; (v
 [ "$(grep -c -e '(void)envname' -e '(void)linkname' src/jemalloc.c)" -eq 3 ] ||
     fail "src/jemalloc.c is not as expected"
 
+# A thread whose thread-specific data are gone already, but not its last destructors, would get memory of arena 0,
+# whatever arena it asked for.
+sed -i -e 's/\*tsd_reentrancy_levelp_get(tsd) = 1;/*tsd_reentrancy_levelp_get(tsd) = tsd_state_get(tsd) != tsd_state_reincarnated;/' \
+    src/tsd.c
+grep -q 'tsd_state_get(tsd) != tsd_state_reincarnated;' src/tsd.c || fail "src/tsd.c is not as expected"
+
 # One binary serves kernels with larger pages than the builder's.
 case $($cc -dumpmachine) in
 aarch64-* | powerpc64*-* | loongarch64-*) page=--with-lg-page=16 ;;
@@ -220,12 +247,13 @@ esac
 # One arena per pool does all; dirty memory stays in it until there is pressure; nothing is retained behind our back;
 # no thread gets a cache, since a cache would mix the pools up.
 conf=narenas:1,tcache:false,retain:false,oversize_threshold:0,dirty_decay_ms:-1,muzzy_decay_ms:0
-conf=$conf,lg_extent_max_active_fit:30
+# Blocks of 4 KiB come 16 to a slab, or each would be an extent of its own.
+conf=$conf,lg_extent_max_active_fit:30,slab_sizes:4096-4096:16
 
 # shellcheck disable=SC2086
 quietly env force_tls=0 CC="$cc" CFLAGS='-O3 -g1 -funroll-loops -fPIC -fno-strict-aliasing -w' ./configure \
     --with-jemalloc-prefix=pmbj_ --with-malloc-conf="$conf" $page \
-    --disable-cxx --disable-libdl --disable-doc --disable-cache-oblivious --disable-shared --disable-fill
+    --disable-cxx --disable-libdl --disable-doc --disable-cache-oblivious --disable-shared --disable-fill --disable-stats
 defs=include/jemalloc/internal/jemalloc_internal_defs.h
 for name in JEMALLOC_TLS JEMALLOC_CACHE_OBLIVIOUS JEMALLOC_IS_MALLOC; do
     ! grep -q "^#define $name\b" "$defs" || fail "configure has set $name"

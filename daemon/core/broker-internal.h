@@ -42,8 +42,8 @@ struct Broker {
         bool stores_lost; /* the provisioner is away, or has not come yet */
 };
 
-/* Counts refusals on their way out. */
-Result broker_answer(Broker *broker, Result result);
+/* Counts refusals on their way out, for the tenant too (NULL: not known). */
+Result broker_answer(Broker *broker, Tenant *tenant, Result result);
 
 Tenant *broker_find_tenant(const Broker *broker, const char *name);
 

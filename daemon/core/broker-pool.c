@@ -86,6 +86,8 @@ static Result charge_named(const Broker *broker, Tenant *tenant, const CreateReq
         }
         if (!store->info.available)
                 return unavailable(broker, store->info.name, ret_refusal);
+        if (store->drained)
+                return refuse_plain(ret_refusal, RESULT_STORE_DRAINED, store->info.name);
         return quota_charge(tenant, store, request->size, ret, ret_refusal);
 }
 
@@ -113,20 +115,28 @@ static Result charge_any(const Broker *broker, Tenant *tenant, const CreateReque
         return best.code;
 }
 
-static Result reserve_create(Broker *broker, const CreateRequest *request, Pool **ret, Refusal *ret_refusal)
+/* What was charged fits, so that this is not less. */
+static uint64_t max_of_quota(const Charge *charge)
+{
+        uint64_t max = quota_pool_max(charge->tenant, charge->store) / POOL_UNIT * POOL_UNIT;
+
+        assert(max >= charge->bytes);
+        return max < POOL_BYTES_MAX ? max : POOL_BYTES_MAX;
+}
+
+static Result reserve_create(
+        Broker *broker, const CreateRequest *request, Tenant *tenant, Pool **ret, Refusal *ret_refusal)
 {
         uint64_t max = request->max != 0 ? request->max : request->size;
         Charge charge = {0};
-        Tenant *tenant;
         Result result;
         Pool *pool;
 
         assert(!broker_find_pool(broker, request->id));
         if (!pool_size_is_valid(request->size))
                 return refuse_invalid(ret_refusal, request->size);
-        if (!pool_size_is_valid(max) || max < request->size)
+        if (max != BROKER_MAX_OF_QUOTA && (!pool_size_is_valid(max) || max < request->size))
                 return refuse_invalid(ret_refusal, max);
-        tenant = match_tenant(broker, request->peer);
         if (!tenant)
                 return refuse_plain(ret_refusal, RESULT_NO_TENANT, "");
 
@@ -146,7 +156,7 @@ static Result reserve_create(Broker *broker, const CreateRequest *request, Pool 
         pool->store = charge.store;
         pool->charge = charge;
         pool->size = request->size;
-        pool->max = max;
+        pool->max = max == BROKER_MAX_OF_QUOTA ? max_of_quota(&charge) : max;
         pool->created = request->now_usec;
         pool->request_id = request->request_id;
         pool->gifts = 1;
@@ -157,7 +167,9 @@ static Result reserve_create(Broker *broker, const CreateRequest *request, Pool 
 
 Result broker_reserve_create(Broker *broker, const CreateRequest *request, Pool **ret, Refusal *ret_refusal)
 {
-        return broker_answer(broker, reserve_create(broker, request, ret, ret_refusal));
+        Tenant *tenant = match_tenant(broker, request->peer);
+
+        return broker_answer(broker, tenant, reserve_create(broker, request, tenant, ret, ret_refusal));
 }
 
 Pool *broker_find_request(const Owner *owner, uint64_t request_id)
@@ -183,6 +195,8 @@ void broker_commit_create(Broker *broker, Pool *pool, uint64_t length)
         assert(is_being_created(pool));
         assert(length >= pool->size);
         pool->length = length;
+        pool->tenant->created++;
+        pool->store->created++;
         pool_end(pool);
         if (pool->state == POOL_RESERVED)
                 pool_set_state(pool, POOL_READY);
@@ -279,5 +293,7 @@ bool broker_release_is_due(const Pool *pool)
 void broker_finish_release(Broker *broker, Pool *pool)
 {
         assert(broker_release_is_due(pool));
+        pool->tenant->released++;
+        pool->store->released++;
         broker_remove_pool(broker, pool);
 }

@@ -63,7 +63,7 @@ static Result reserve_grow(Broker *broker, Pool *pool, uint64_t size, bool *ret_
 
 Result broker_reserve_grow(Broker *broker, Pool *pool, uint64_t size, bool *ret_noop, Refusal *ret_refusal)
 {
-        return broker_answer(broker, reserve_grow(broker, pool, size, ret_noop, ret_refusal));
+        return broker_answer(broker, pool->tenant, reserve_grow(broker, pool, size, ret_noop, ret_refusal));
 }
 
 void broker_commit_grow(Broker *broker, Pool *pool, uint64_t length)
@@ -103,7 +103,7 @@ static Result reserve_shrink(Pool *pool, uint64_t units, Refusal *ret_refusal)
 
 Result broker_reserve_shrink(Broker *broker, Pool *pool, uint64_t units, Refusal *ret_refusal)
 {
-        return broker_answer(broker, reserve_shrink(pool, units, ret_refusal));
+        return broker_answer(broker, pool->tenant, reserve_shrink(pool, units, ret_refusal));
 }
 
 static void count_gift(Pool *pool)
@@ -157,7 +157,7 @@ static Result set_target(Pool *pool, uint64_t size, uint64_t now_usec, Refusal *
 
 Result broker_set_target(Broker *broker, Pool *pool, uint64_t size, uint64_t now_usec, Refusal *ret_refusal)
 {
-        return broker_answer(broker, set_target(pool, size, now_usec, ret_refusal));
+        return broker_answer(broker, pool->tenant, set_target(pool, size, now_usec, ret_refusal));
 }
 
 void broker_end_target(Broker *broker, Pool *pool)

@@ -246,9 +246,12 @@ Pool *broker_find_pool(const Broker *broker, uint64_t id)
         return entry ? &entry->pool : NULL;
 }
 
-Result broker_answer(Broker *broker, Result result)
+Result broker_answer(Broker *broker, Tenant *tenant, Result result)
 {
-        if (result != RESULT_OK)
-                broker->refusals++;
+        if (result == RESULT_OK)
+                return result;
+        broker->refusals++;
+        if (tenant)
+                tenant->refused++;
         return result;
 }

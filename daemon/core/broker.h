@@ -65,6 +65,15 @@ void broker_stores_lost(Broker *broker);
 /* One store is not available for now, or still not but for another reason. */
 void broker_set_unavailable(Broker *broker, const char *store, const char *reason);
 
+/* No new pools for the store, or new ones again. STORE_UNKNOWN. */
+Result broker_drain_store(Broker *broker, const char *store, bool drained, Refusal *ret_refusal);
+/* Other limits than the configured ones for a tenant that is configured: see tenant.h. TENANT_UNKNOWN, and INVALID for
+ * limits that no configuration could have, or bits that are none or in both. */
+Result broker_override_limits(Broker *broker, const char *tenant, unsigned set, unsigned clear,
+        const TenantLimits *limits, Refusal *ret_refusal);
+/* What bytes_max and percent come to over the stores that are available now; UINT64_MAX: no limit. */
+uint64_t broker_bytes_limit(const Broker *broker, const Tenant *tenant);
+
 const List *broker_stores(const Broker *broker);  /* Store.store_link */
 const List *broker_tenants(const Broker *broker); /* see broker_tenant_from_link(), configuration order */
 Tenant *broker_tenant_from_link(const List *link);
@@ -89,12 +98,15 @@ bool broker_owner_collect(Broker *broker, Owner *owner);
 
 /* ------------------------------------------------------------------------------------------------ create */
 
+/* CreateRequest.max: as much as the tenant may ever have in one pool of the store that is chosen. */
+#define BROKER_MAX_OF_QUOTA UINT64_MAX
+
 typedef struct CreateRequest {
         const PeerIdentity *peer;
         Owner *owner;
         uint64_t id; /* random, non-zero, unused (the edge asks broker_find_pool() first) */
         uint64_t size;
-        uint64_t max;      /* 0: size */
+        uint64_t max;      /* 0: size; BROKER_MAX_OF_QUOTA */
         const char *store; /* "": any permitted one, the one with the most free bytes first */
         const char *name;  /* "" or a valid label */
         uint64_t request_id;
@@ -102,7 +114,7 @@ typedef struct CreateRequest {
 } CreateRequest;
 
 /* INVALID (size or max out of range or no multiple of a unit, max < size), NO_TENANT, STORE_UNKNOWN,
- * STORE_UNAVAILABLE, RETRY (instead of it, and of STORE_UNKNOWN while no store is known at all, when the
+ * STORE_UNAVAILABLE, STORE_DRAINED, RETRY (instead of UNAVAILABLE, and of STORE_UNKNOWN while no store is known at all, when the
  * provisioner is away), QUOTA_POOL_SIZE, QUOTA_POOLS, QUOTA_BYTES, STORE_FULL; checked in this order. When
  * no store was named and none has room, the refusal is that of the one with the most free bytes. */
 Result broker_reserve_create(Broker *broker, const CreateRequest *request, Pool **ret, Refusal *ret_refusal);

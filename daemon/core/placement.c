@@ -23,7 +23,7 @@ Store *placement_next(const List *stores, const Tenant *tenant, const Store *pre
                 /* Ranked before `previous`: more free bytes, or as many and configured earlier. */
                 if (bytes > below || (bytes == below && !passed))
                         continue;
-                if (!store->info.available || !tenant_may_use(tenant, store))
+                if (!store->info.available || store->drained || !tenant_may_use(tenant, store))
                         continue;
                 if (!best || bytes > store_free_bytes(best))
                         best = store;

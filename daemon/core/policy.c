@@ -84,13 +84,15 @@ bool match_peer(const Match *match, const PeerIdentity *peer)
         return false;
 }
 
-Role policy_role(const PeerIdentity *peer, uint32_t admin_gid, uint32_t admin_uid)
+Role policy_role(const PeerIdentity *peer, const RolePolicy *policy)
 {
         if (peer->uid == 0)
                 return ROLE_ADMIN;
-        if (admin_uid != ID_NONE && peer->uid == admin_uid)
+        if (policy->admin_uid != ID_NONE && peer->uid == policy->admin_uid)
                 return ROLE_ADMIN;
-        if (admin_gid != ID_NONE && in_group(peer, admin_gid))
+        if (policy->admin_gid != ID_NONE && in_group(peer, policy->admin_gid))
                 return ROLE_ADMIN;
+        if (policy->observer_gid != ID_NONE && in_group(peer, policy->observer_gid))
+                return ROLE_OBSERVER;
         return ROLE_OWNER;
 }

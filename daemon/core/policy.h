@@ -41,10 +41,16 @@ bool match_peer(const Match *match, const PeerIdentity *peer);
 
 /* What a peer may do besides minding its own pools. */
 typedef enum Role {
-        ROLE_OWNER, /* anybody */
-        ROLE_ADMIN, /* uid 0 or member of the admin group */
+        ROLE_OWNER,    /* anybody */
+        ROLE_OBSERVER, /* sees what administrators see, and changes nothing */
+        ROLE_ADMIN,    /* uid 0 or member of the admin group */
 } Role;
 
-/* admin_gid: (uint32_t) -1 for none. `admin_uid`: besides 0, the user that runs an unprivileged daemon,
- * or -1. */
-Role policy_role(const PeerIdentity *peer, uint32_t admin_gid, uint32_t admin_uid);
+/* What makes somebody more than an owner; (uint32_t) -1 for none. */
+typedef struct RolePolicy {
+        uint32_t admin_gid;
+        uint32_t admin_uid; /* besides 0: the user that runs an unprivileged daemon */
+        uint32_t observer_gid;
+} RolePolicy;
+
+Role policy_role(const PeerIdentity *peer, const RolePolicy *policy);

@@ -180,6 +180,20 @@ void charge_release(Charge *charge)
         *charge = (Charge){0};
 }
 
+static uint64_t lesser(uint64_t a, uint64_t b)
+{
+        return a < b ? a : b;
+}
+
+uint64_t quota_pool_max(const Tenant *tenant, const Store *store)
+{
+        const TenantConfig *config = &tenant->config;
+        uint64_t max = lesser(store->info.capacity, lesser(config->bytes_max, config->pool_bytes_max));
+
+        return config->percent > 0 ? lesser(max, quota_percent_of(store->info.capacity, config->percent))
+                                   : max;
+}
+
 uint64_t quota_percent_of(uint64_t capacity, unsigned percent)
 {
         if (percent >= 100)

@@ -37,5 +37,8 @@ int charge_set_forced(Charge *charge, uint64_t bytes);
 /* Give everything back; the receipt is all zero afterwards. Releasing that again is harmless. */
 void charge_release(Charge *charge);
 
+/* The largest pool that the tenant could have in the store if it, and everybody else, had nothing there. */
+uint64_t quota_pool_max(const Tenant *tenant, const Store *store);
+
 /* A percentage (100 and more: everything) of a capacity, rounded down. */
 uint64_t quota_percent_of(uint64_t capacity, unsigned percent);

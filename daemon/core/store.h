@@ -39,6 +39,7 @@ typedef struct StoreInfo {
         bool audited;
         uint64_t capacity; /* bytes */
         uint32_t page_size;
+        int node;        /* NUMA, that all its memory is of; -1: any */
         StoreTested dax; /* what the provisioner has tried out */
         StoreTested quota;
         StoreTested seal;
@@ -55,7 +56,10 @@ typedef struct Store {
         uint64_t charged; /* bytes */
         bool pools_known; /* the edge has gone through what is in it since it became available */
         uint32_t n_pools;
-        bool gone;       /* not served any more; here until its last pool goes */
+        bool gone;        /* not served any more; here until its last pool goes */
+        bool drained;     /* takes no new pools, as an administrator said */
+        uint64_t created; /* pools, since the store is known */
+        uint64_t released;
         List store_link; /* Broker.stores, in configuration order */
 } Store;
 

@@ -19,11 +19,15 @@ typedef struct Share {
 } Share;
 
 struct Tenant {
-        TenantConfig config; /* a deep copy */
+        TenantConfig config;     /* a deep copy; the limits in it are those in force */
+        TenantLimits configured; /* those of the configuration */
+        TenantLimits override;
+        unsigned overridden; /* which of the override's are in force: OVERRIDE_* */
         uint64_t account;
         bool retired; /* not configured any more: matches nobody, takes nothing new */
         uint64_t bytes;
         uint32_t n_pools;
+        uint64_t created, released, refused;
         List shares;      /* Share.share_link */
         List tenant_link; /* Broker.tenants */
 };
@@ -39,6 +43,8 @@ DEFINE_CLEANUP(Tenant, tenant_free);
 /* Take the configuration of `from`, which gets the old one, and serve again if it was retired. */
 void tenant_reconfigure(Tenant *tenant, Tenant *from);
 void tenant_retire(Tenant *tenant);
+/* The limits that `set` names are those of `limits`, those that `clear` names the configured ones again. */
+void tenant_override(Tenant *tenant, unsigned set, unsigned clear, const TenantLimits *limits);
 
 bool tenant_matches(const Tenant *tenant, const PeerIdentity *peer);
 bool tenant_may_use(const Tenant *tenant, const Store *store);

@@ -66,6 +66,16 @@ static bool copy_stores(TenantConfig *to, const TenantConfig *from)
         return true;
 }
 
+static TenantLimits limits_of(const TenantConfig *config)
+{
+        return (TenantLimits){
+                .bytes_max = config->bytes_max,
+                .percent = config->percent,
+                .pools_max = config->pools_max,
+                .pool_bytes_max = config->pool_bytes_max,
+        };
+}
+
 Tenant *tenant_new(const TenantConfig *config, uint64_t account)
 {
         _cleanup_(cleanup_tenant_free) Tenant *tenant = NULL;
@@ -80,6 +90,7 @@ Tenant *tenant_new(const TenantConfig *config, uint64_t account)
         list_init(&tenant->tenant_link);
         tenant->account = account;
         tenant->config = *config;
+        tenant->configured = limits_of(config);
         tenant->config.matches = NULL;
         tenant->config.n_matches = 0;
         tenant->config.stores = NULL;
@@ -121,13 +132,48 @@ void tenant_reconfigure(Tenant *tenant, Tenant *from)
 
         assert(strcmp(old.name, from->config.name) == 0);
         tenant->config = from->config;
+        tenant->configured = from->configured;
         from->config = old;
         tenant->retired = false;
+        tenant_override(tenant, 0, 0, &tenant->override);
+}
+
+static void put_in_force(Tenant *tenant, unsigned which, const TenantLimits *limits)
+{
+        TenantConfig *config = &tenant->config;
+
+        if (which & OVERRIDE_BYTES) {
+                config->bytes_max = limits->bytes_max;
+                config->percent = limits->percent;
+        }
+        if (which & OVERRIDE_POOLS)
+                config->pools_max = limits->pools_max;
+        if (which & OVERRIDE_POOL_BYTES)
+                config->pool_bytes_max = limits->pool_bytes_max;
+}
+
+void tenant_override(Tenant *tenant, unsigned set, unsigned clear, const TenantLimits *limits)
+{
+        TenantLimits *override = &tenant->override;
+
+        assert(!tenant->retired && (set & clear) == 0);
+        if (set & OVERRIDE_BYTES) {
+                override->bytes_max = limits->bytes_max;
+                override->percent = limits->percent;
+        }
+        if (set & OVERRIDE_POOLS)
+                override->pools_max = limits->pools_max;
+        if (set & OVERRIDE_POOL_BYTES)
+                override->pool_bytes_max = limits->pool_bytes_max;
+        tenant->overridden = (tenant->overridden | set) & ~clear;
+        put_in_force(tenant, _OVERRIDE_ALL, &tenant->configured);
+        put_in_force(tenant, tenant->overridden, override);
 }
 
 void tenant_retire(Tenant *tenant)
 {
         tenant->retired = true;
+        tenant->overridden = 0;
         /* The refusal that a growing pool meets then: so many bytes in use, of none. */
         tenant->config.bytes_max = 0;
         tenant->config.percent = 0;
@@ -147,7 +193,14 @@ const TenantConfig *tenant_config(const Tenant *tenant)
 
 TenantFigures tenant_figures(const Tenant *tenant)
 {
-        return (TenantFigures){.bytes = tenant->bytes, .pools = tenant->n_pools};
+        return (TenantFigures){
+                .bytes = tenant->bytes,
+                .pools = tenant->n_pools,
+                .overridden = tenant->overridden,
+                .created = tenant->created,
+                .released = tenant->released,
+                .refused = tenant->refused,
+        };
 }
 
 uint64_t tenant_account(const Tenant *tenant)

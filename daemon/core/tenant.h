@@ -25,15 +25,35 @@ typedef struct TenantConfig {
         size_t n_stores;
 } TenantConfig;
 
+/* Limits that an administrator has set at run time, in place of those configured. */
+enum {
+        OVERRIDE_BYTES = 1 << 0, /* bytes_max and percent */
+        OVERRIDE_POOLS = 1 << 1,
+        OVERRIDE_POOL_BYTES = 1 << 2,
+        _OVERRIDE_ALL = OVERRIDE_BYTES | OVERRIDE_POOLS | OVERRIDE_POOL_BYTES,
+};
+
+typedef struct TenantLimits {
+        uint64_t bytes_max;
+        unsigned percent;
+        uint32_t pools_max;
+        uint64_t pool_bytes_max;
+} TenantLimits;
+
 typedef struct Tenant Tenant;
 
 /* A snapshot for lists. */
 typedef struct TenantFigures {
         uint64_t bytes;
         uint32_t pools;
+        unsigned overridden; /* OVERRIDE_* */
+        uint64_t created;    /* pools, since the tenant is known */
+        uint64_t released;
+        uint64_t refused; /* creates and resizes */
 } TenantFigures;
 
 const char *tenant_name(const Tenant *tenant);
+/* The limits in it are those in force. */
 const TenantConfig *tenant_config(const Tenant *tenant);
 TenantFigures tenant_figures(const Tenant *tenant);
 /* A number that names this tenant for as long as the broker object lives (JobRequest.account). */

@@ -301,6 +301,7 @@ static size_t tail_size_of(const JobReply *reply)
         case JOB_PLAN:
         case JOB_APPLY:
         case JOB_DEPROVISION:
+        case JOB_RELOAD:
                 return reply->n <= JOB_STEPS_MAX ? reply->n * sizeof(JobStep) : SIZE_MAX;
         case JOB_EVENT_REASON:
                 return reply->n == 1 ? sizeof(JobStore) : SIZE_MAX;

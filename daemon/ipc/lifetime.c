@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "ipc/chronicle.h"
 #include "log.h"
 
 #define BACKOFF_MIN_USEC USEC_PER_SEC
@@ -168,18 +169,24 @@ void pool_abort_create(Server *server, Pool *pool)
         collect_owner(server, owner);
 }
 
+void pool_describe_size(const Pool *pool, uint64_t target, Pmbroker__V1__PoolSize *ret)
+{
+        pmbroker__v1__pool_size__init(ret);
+        ret->pool = pool->id;
+        ret->size = pool->size;
+        ret->length = pool->length;
+        ret->target = target;
+        ret->gifts = pool->gifts;
+}
+
 void pool_end_target(Server *server, Pool *pool)
 {
         PoolEdge *edge = pool_edge(pool);
         Call *call = TAKE_PTR(edge->resize_call);
         Pmbroker__V1__ServerPacket packet = PMBROKER__V1__SERVER_PACKET__INIT;
-        Pmbroker__V1__PoolSize size = PMBROKER__V1__POOL_SIZE__INIT;
+        Pmbroker__V1__PoolSize size;
 
-        size.pool = pool->id;
-        size.size = pool->size;
-        size.length = pool->length;
-        size.target = pool->target;
-        size.gifts = pool->gifts;
+        pool_describe_size(pool, pool->target, &size);
         broker_end_target(server->broker, pool);
         if (!call)
                 return;
@@ -214,7 +221,11 @@ void pool_finish_release(Server *server, Pool *pool)
         if (pool->release_attempts > 1)
                 log_info("pool %016" PRIx64 ": released at attempt %" PRIu64, pool->id,
                         pool->release_attempts);
-        log_debug("pool %016" PRIx64 ": gone", pool->id);
+        chronicle(server, &(Happening){
+                                  .kind = PMBROKER__V1__HAPPENED_KIND__POOL_RELEASED,
+                                  .pool = pool,
+                                  .bytes_before = pool->size,
+                          });
         free(edge);
         pool->userdata = NULL;
         broker_finish_release(server->broker, pool);
@@ -315,6 +326,35 @@ void pool_release_if_due(Server *server, Pool *pool)
                 run_release(server, pool);
 }
 
+static const char *reason_to_string(Pmbroker__V1__RevokeReason reason)
+{
+        switch (reason) {
+        case PMBROKER__V1__REVOKE_REASON__REVOKED_BY_ADMIN:
+                return "by an administrator";
+        case PMBROKER__V1__REVOKE_REASON__REVOKED_OVER_LIMIT:
+                return "it had more than its limit";
+        case PMBROKER__V1__REVOKE_REASON__REVOKED_LOST:
+                return "its store does not have it any more";
+        default:
+                return "for an unknown reason";
+        }
+}
+
+void pool_revoke_later(Server *server, Pool *pool, uint64_t grace_usec, Call *waiting)
+{
+        Pmbroker__V1__ServerPacket packet = PMBROKER__V1__SERVER_PACKET__INIT;
+        Pmbroker__V1__Revoking revoking = PMBROKER__V1__REVOKING__INIT;
+        PoolEdge *edge = pool_edge(pool);
+
+        edge->revoke_at = server_now(server) + grace_usec;
+        list_append(&edge->release_calls, &waiting->wait_link);
+        revoking.pool = pool->id;
+        revoking.grace_usec = grace_usec;
+        packet.body_case = PMBROKER__V1__SERVER_PACKET__BODY_REVOKING;
+        packet.revoking = &revoking;
+        server_tell_owner(server, pool->owner, &packet, NULL);
+}
+
 void pool_revoke(Server *server, Pool *pool, Pmbroker__V1__RevokeReason reason, Call *waiting)
 {
         if (!pool->lost && pool->state != POOL_RELEASING) {
@@ -322,6 +362,14 @@ void pool_revoke(Server *server, Pool *pool, Pmbroker__V1__RevokeReason reason, 
                 Pmbroker__V1__Revoked revoked = PMBROKER__V1__REVOKED__INIT;
 
                 pool->lost = true;
+                chronicle(server, &(Happening){
+                                          .kind = PMBROKER__V1__HAPPENED_KIND__POOL_REVOKED,
+                                          .pool = pool,
+                                          .bytes = pool->size,
+                                          .bytes_before = pool->size,
+                                          .by = waiting ? waiting->session : NULL,
+                                          .text = reason_to_string(reason),
+                                  });
                 revoked.pool = pool->id;
                 revoked.reason = reason;
                 packet.body_case = PMBROKER__V1__SERVER_PACKET__BODY_REVOKED;
@@ -363,7 +411,10 @@ void lifetime_tick(Server *server)
         list_for_each_safe (it, broker_pools(server->broker)) {
                 Pool *pool = list_entry(it, Pool, broker_link);
 
-                if (pool->state == POOL_RESIZING && pool->target > 0)
+                if (pool_edge(pool)->revoke_at > 0 && now >= pool_edge(pool)->revoke_at) {
+                        pool_edge(pool)->revoke_at = 0;
+                        pool_revoke(server, pool, PMBROKER__V1__REVOKE_REASON__REVOKED_BY_ADMIN, NULL);
+                } else if (pool->state == POOL_RESIZING && pool->target > 0)
                         remind_of_target(server, pool, now);
                 else if (broker_release_is_due(pool) && now >= pool_edge(pool)->retry_at)
                         run_release(server, pool);

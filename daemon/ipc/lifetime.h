@@ -22,6 +22,7 @@ typedef struct PoolEdge {
         bool release_running;
         uint64_t retry_at; /* usec: the next attempt at the release */
         uint64_t backoff_usec;
+        uint64_t revoke_at; /* usec: when the grace that an administrator gave is over; 0: none was given */
 } PoolEdge;
 
 /* Every pool has an edge from its reservation or adoption on. -ENOMEM. */
@@ -44,6 +45,9 @@ void pool_abort_create(Server *server, Pool *pool);
 
 /* The owner is to be told that the pool is gone, and why; then release it. */
 void pool_revoke(Server *server, Pool *pool, Pmbroker__V1__RevokeReason reason, Call *waiting);
+/* The same for an administrator, but first the owner is told, and has so long. `waiting` is answered then, or when the
+ * pool has gone by itself. */
+void pool_revoke_later(Server *server, Pool *pool, uint64_t grace_usec, Call *waiting);
 
 /* Begin to release (harmless when begun); `waiting` (or NULL) is answered after the first attempt. */
 void pool_release(Server *server, Pool *pool, Call *waiting);
@@ -51,6 +55,8 @@ void pool_release(Server *server, Pool *pool, Call *waiting);
 void pool_release_if_due(Server *server, Pool *pool);
 /* The memory is known to be back. */
 void pool_finish_release(Server *server, Pool *pool);
+/* The size that the pool has, and what was wanted. */
+void pool_describe_size(const Pool *pool, uint64_t target, Pmbroker__V1__PoolSize *ret);
 /* A shrink has reached its target, or is given up: answer the administrator. */
 void pool_end_target(Server *server, Pool *pool);
 

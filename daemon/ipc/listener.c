@@ -88,7 +88,7 @@ static bool is_admitted(
                 .sessions_reserved = server->limits.sessions_reserved,
         };
         AdmissionRequest request = {
-                .admin = policy_role(&peer->identity, server->admin_gid, server->admin_uid) == ROLE_ADMIN,
+                .admin = policy_role(&peer->identity, &server->roles) == ROLE_ADMIN,
                 .own = user->n_sessions,
                 .total = server->n_sessions,
         };
@@ -139,6 +139,8 @@ static void admit(Server *server, User *user, int client_fd)
         }
         if (!is_admitted(server, &peer, user, &used, &limit)) {
                 log_debug("uid %u has its sessions", peer.identity.uid);
+                server->metrics.sessions_refused++;
+                server->metrics.refusals[RESULT_SESSION_LIMIT]++;
                 turn_away(fd, used, limit);
                 peer_deinit(&peer);
                 return;

@@ -36,8 +36,9 @@ int server_new(const ServerOptions *options, Server **ret)
                 return -ENOMEM;
         server->event = sd_event_ref(options->event);
         server->listen_fd = TAKE_FD(listen_fd);
-        server->admin_uid = options->admin_uid;
-        server->admin_gid = (uint32_t)-1;
+        server->hooks = options->hooks;
+        server->roles = (RolePolicy){
+                .admin_gid = (uint32_t)-1, .admin_uid = options->admin_uid, .observer_gid = (uint32_t)-1};
         list_init(&server->sessions);
         turns_init(&server->turns);
         turn_init(&server->accepting);
@@ -97,11 +98,12 @@ int server_start(Server *server)
         return listener_start(server);
 }
 
-void server_configure(Server *server, const Limits *limits, uint32_t admin_gid, bool match_units)
+void server_configure(Server *server, const ServerSettings *settings)
 {
-        server->limits = *limits;
-        server->admin_gid = admin_gid;
-        server->match_units = match_units;
+        server->limits = settings->limits;
+        server->roles.admin_gid = settings->admin_gid;
+        server->roles.observer_gid = settings->observer_gid;
+        server->match_units = settings->match_units;
 }
 
 uint64_t server_now(Server *server)

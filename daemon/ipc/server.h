@@ -15,25 +15,36 @@
 #include "core/turn.h"
 #include "ipc/jobs.h"
 #include "ipc/limits.h"
+#include "ipc/metrics.h"
 #include "ipc/user.h"
 #include "proto/pmbroker.pb-c.h"
 
 typedef struct Server Server;
 typedef struct Session Session;
 
+/* What requests have the manager do. */
+typedef struct ServerHooks {
+        /* Read the configuration, and with `apply` use it. A negative errno, and why in *ret_message (malloc'd; NULL:
+         * out of memory); then nothing has changed. */
+        int (*reload)(bool apply, char **ret_message, void *userdata);
+        void *userdata;
+} ServerHooks;
+
 struct Server {
         sd_event *event;
         Broker *broker;
         Jobs *jobs;
         Limits limits;
-        uint32_t admin_gid;
-        uint32_t admin_uid; /* the user of an unprivileged daemon, or -1 */
-        bool match_units;   /* some tenant is matched by unit or slice */
-        bool ready;         /* stores and pools are known: requests about pools are answered */
+        RolePolicy roles;
+        bool match_units; /* some tenant is matched by unit or slice */
+        bool ready;       /* stores and pools are known: requests about pools are answered */
         Users *users;
         List sessions; /* Session.server_link */
         uint32_t n_sessions;
         uint32_t n_arrivals; /* connections that wait to be made sessions */
+        uint32_t n_watching; /* sessions that want to be told what happens */
+        Metrics metrics;
+        ServerHooks hooks;
         uint64_t next_connection;
         uint64_t next_event_serial;
         uint64_t started_usec;
@@ -50,6 +61,7 @@ typedef struct ServerOptions {
         int listen_fd;              /* listening SOCK_SEQPACKET socket; taken over */
         const char *jobs_path;      /* where the provisioner listens */
         const JobsHooks *job_hooks; /* the manager's */
+        ServerHooks hooks;          /* likewise */
         uint32_t admin_uid;
 } ServerOptions;
 
@@ -57,7 +69,13 @@ int server_new(const ServerOptions *options, Server **ret);
 Server *server_free(Server *server);
 /* Begin to accept clients. */
 int server_start(Server *server);
-void server_configure(Server *server, const Limits *limits, uint32_t admin_gid, bool match_units);
+typedef struct ServerSettings {
+        Limits limits;
+        uint32_t admin_gid;
+        uint32_t observer_gid;
+        bool match_units;
+} ServerSettings;
+void server_configure(Server *server, const ServerSettings *settings);
 
 /* Monotonic, microseconds; the time that everything in one turn of the loop goes by. */
 uint64_t server_now(Server *server);

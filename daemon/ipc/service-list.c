@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "ipc/lifetime.h"
 #include "ipc/schedule.h"
 #include "ipc/service.h"
 
@@ -52,6 +53,7 @@ static void fill_row(const Server *server, const Pool *pool, const Row *row, Pmb
         ret->max = pool->max;
         ret->target = pool->target;
         ret->audited = pool->store->info.audited;
+        ret->grace_usec = pool_edge(pool)->revoke_at > now ? pool_edge(pool)->revoke_at - now : 0;
         ret->gifts = pool->gifts;
 }
 
@@ -202,7 +204,7 @@ static void list_page(Call *call, Scope scope, uint64_t after, bool with_usage)
 
 void service_list_pools(Call *call, const Pmbroker__V1__ClientPacket *packet)
 {
-        Scope scope = call->session->role == ROLE_ADMIN ? SCOPE_ALL : SCOPE_USER;
+        Scope scope = call->session->role >= ROLE_OBSERVER ? SCOPE_ALL : SCOPE_USER;
 
         list_page(call, scope, packet->list_pools->after, /* with_usage= */ true);
 }
@@ -219,7 +221,7 @@ void service_get_pool(Call *call, const Pmbroker__V1__ClientPacket *packet)
         Page *page;
 
         if (!pool || pool->state == POOL_RESERVED ||
-                !is_in_scope(pool, s, s->role == ROLE_ADMIN ? SCOPE_ALL : SCOPE_USER)) {
+                !is_in_scope(pool, s, s->role >= ROLE_OBSERVER ? SCOPE_ALL : SCOPE_USER)) {
                 call_refuse(call, &(Refusal){.code = RESULT_NOT_FOUND});
                 return;
         }

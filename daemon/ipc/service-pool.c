@@ -15,11 +15,14 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "ipc/chronicle.h"
 #include "ipc/lifetime.h"
 #include "ipc/poolrecord.h"
 #include "ipc/service.h"
 #include "log.h"
 #include "proto/wire.h"
+
+#define GRACE_SEC_MAX 86400
 
 /* A job under way for a call. */
 typedef struct PoolJob {
@@ -62,6 +65,30 @@ static void fail(Call *call, uint64_t pool, const char *what, int error)
         call_fail(call, error);
 }
 
+/* Whether the provisioner has found that the store has not `bytes` more: others may have some of its memory, too. */
+static bool is_full(const JobReply *reply, const Store *store, uint64_t bytes, Refusal *ret)
+{
+        if (reply->error != -ENOSPC || reply->used == 0)
+                return false;
+        *ret = (Refusal){
+                .code = RESULT_STORE_FULL,
+                .asked = bytes,
+                .limit = store->info.capacity,
+                .used = reply->used,
+        };
+        memcpy(ret->subject, store->info.name, sizeof(ret->subject));
+        return true;
+}
+
+static void fail_or_refuse(
+        Call *call, uint64_t pool, const char *what, int error, bool full, const Refusal *refusal)
+{
+        if (full)
+                refuse(call, refusal);
+        else
+                fail(call, pool, what, error);
+}
+
 /* The pool, if the caller may touch it: its owner, or an administrator where `admin_too`. Otherwise the call is refused:
  * what a user may see, the user's other processes may not touch; others do not even learn that it exists. */
 static Pool *find_pool(Call *call, uint64_t id, bool admin_too)
@@ -74,7 +101,7 @@ static Pool *find_pool(Call *call, uint64_t id, bool admin_too)
                 pool = NULL;
         if (pool && (pool->owner == s->owner || (admin_too && s->role == ROLE_ADMIN)))
                 return pool;
-        seen = pool && (pool->owner->uid == s->peer.identity.uid || s->role == ROLE_ADMIN);
+        seen = pool && (pool->owner->uid == s->peer.identity.uid || s->role >= ROLE_OBSERVER);
         refuse(call, &(Refusal){.code = seen ? RESULT_DENIED : RESULT_NOT_FOUND});
         return NULL;
 }
@@ -82,13 +109,9 @@ static Pool *find_pool(Call *call, uint64_t id, bool admin_too)
 static void reply_size(Call *call, const Pool *pool)
 {
         Pmbroker__V1__ServerPacket packet = PMBROKER__V1__SERVER_PACKET__INIT;
-        Pmbroker__V1__PoolSize size = PMBROKER__V1__POOL_SIZE__INIT;
+        Pmbroker__V1__PoolSize size;
 
-        size.pool = pool->id;
-        size.size = pool->size;
-        size.length = pool->length;
-        size.target = pool->size;
-        size.gifts = pool->gifts;
+        pool_describe_size(pool, pool->size, &size);
         packet.body_case = PMBROKER__V1__SERVER_PACKET__BODY_SIZE;
         packet.size = &size;
         call_reply(call, &packet, -EBADF);
@@ -130,6 +153,7 @@ static void on_created(const JobReply *reply, const void *tail, int *fd, void *u
         _cleanup_free_ PoolJob *job = userdata;
         Server *server = job->call->server;
         Pool *pool = broker_find_pool(server->broker, job->pool);
+        Refusal refusal = {0};
         int r = reply->error;
 
         (void)tail;
@@ -137,13 +161,15 @@ static void on_created(const JobReply *reply, const void *tail, int *fd, void *u
         if (r == 0 && (*fd < 0 || reply->length < pool->size))
                 r = -EBADMSG;
         if (r < 0) {
+                bool full = is_full(reply, pool->store, pool->size, &refusal);
                 pool_abort_create(server, pool);
-                fail(job->call, job->pool, "create", r);
+                fail_or_refuse(job->call, job->pool, "create", r, full, &refusal);
                 return;
         }
         broker_commit_create(server->broker, pool, reply->length);
-        log_debug("pool %016" PRIx64 ": created for uid %u pid %u", pool->id, pool->owner->uid,
-                pool->owner->pid);
+        chronicle(server, &(Happening){.kind = PMBROKER__V1__HAPPENED_KIND__POOL_CREATED,
+                                  .pool = pool,
+                                  .bytes = pool->size});
         reply_grant(job->call, pool, *fd);
         pool_release_if_due(server, pool);
 }
@@ -259,13 +285,9 @@ void service_create_pool(Call *call, const Pmbroker__V1__ClientPacket *packet)
 static void tell_resized(Server *server, const Pool *pool)
 {
         Pmbroker__V1__ServerPacket packet = PMBROKER__V1__SERVER_PACKET__INIT;
-        Pmbroker__V1__PoolSize size = PMBROKER__V1__POOL_SIZE__INIT;
+        Pmbroker__V1__PoolSize size;
 
-        size.pool = pool->id;
-        size.size = pool->size;
-        size.length = pool->length;
-        size.target = pool->size;
-        size.gifts = pool->gifts;
+        pool_describe_size(pool, pool->size, &size);
         packet.body_case = PMBROKER__V1__SERVER_PACKET__BODY_RESIZED;
         packet.resized = &size;
         server_tell_owner(server, pool->owner, &packet, NULL);
@@ -276,6 +298,7 @@ static void on_grown(const JobReply *reply, const void *tail, int *fd, void *use
         _cleanup_free_ PoolJob *job = userdata;
         Server *server = job->call->server;
         Pool *pool = broker_find_pool(server->broker, job->pool);
+        Refusal refusal = {0};
         int r = reply->error;
 
         (void)tail;
@@ -284,10 +307,20 @@ static void on_grown(const JobReply *reply, const void *tail, int *fd, void *use
         if (r == 0 && reply->length < pool->pending)
                 r = -EBADMSG;
         if (r < 0) {
+                bool full = is_full(reply, pool->store, pool->pending - pool->size, &refusal);
                 broker_abort_grow(server->broker, pool);
-                fail(job->call, job->pool, "grow", r);
+                fail_or_refuse(job->call, job->pool, "grow", r, full, &refusal);
         } else {
+                uint64_t before = pool->size;
+
                 broker_commit_grow(server->broker, pool, reply->length);
+                chronicle(server, &(Happening){
+                                          .kind = PMBROKER__V1__HAPPENED_KIND__POOL_RESIZED,
+                                          .pool = pool,
+                                          .bytes = pool->size,
+                                          .bytes_before = before,
+                                          .by = job->by_admin ? job->call->session : NULL,
+                                  });
                 if (job->by_admin && pool->state != POOL_RELEASING)
                         tell_resized(server, pool);
                 reply_size(job->call, pool);
@@ -347,7 +380,18 @@ static void on_shrunk(const JobReply *reply, const void *tail, int *fd, void *us
                 else
                         fail(job->call, job->pool, "shrink", reply->error);
         } else {
+                uint64_t before = pool->size;
+
                 broker_commit_shrink(server->broker, pool, server_now(server));
+                chronicle(server,
+                        &(Happening){
+                                .kind = PMBROKER__V1__HAPPENED_KIND__POOL_RESIZED,
+                                .pool = pool,
+                                .bytes = pool->size,
+                                .bytes_before = before,
+                                .by = pool_edge(pool)->resize_call ? pool_edge(pool)->resize_call->session
+                                                                   : NULL,
+                        });
                 reply_size(job->call, pool);
                 if (pool->state == POOL_RESIZING && pool->target > 0 && pool->size <= pool->target)
                         pool_end_target(server, pool);
@@ -480,7 +524,12 @@ void service_revoke_pool(Call *call, const Pmbroker__V1__ClientPacket *packet)
 
         if (!pool)
                 return;
-        log_notice("pool %016" PRIx64 " of uid %u pid %u revoked by uid %u", pool->id, pool->owner->uid,
-                pool->owner->pid, call->session->peer.identity.uid);
-        pool_revoke(call->server, pool, PMBROKER__V1__REVOKE_REASON__REVOKED_BY_ADMIN, call);
+        if (packet->revoke_pool->grace_sec > GRACE_SEC_MAX) {
+                refuse(call, &(Refusal){.code = RESULT_INVALID, .asked = packet->revoke_pool->grace_sec});
+                return;
+        }
+        if (packet->revoke_pool->grace_sec > 0 && !pool->lost && pool->state != POOL_RELEASING)
+                pool_revoke_later(call->server, pool, packet->revoke_pool->grace_sec * USEC_PER_SEC, call);
+        else
+                pool_revoke(call->server, pool, PMBROKER__V1__REVOKE_REASON__REVOKED_BY_ADMIN, call);
 }

@@ -10,12 +10,14 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "ipc/chronicle.h"
 #include "ipc/lifetime.h"
 #include "ipc/service.h"
 #include "log.h"
 
 _Static_assert(PMBROKER__V1__STEP_KIND__STEP_REGION == (int)JOB_STEP_REGION, "kinds of steps");
 _Static_assert(PMBROKER__V1__STEP_KIND__STEP_TEST == (int)JOB_STEP_TEST, "kinds of steps");
+_Static_assert(PMBROKER__V1__STEP_KIND__STEP_MEMORY == (int)JOB_STEP_MEMORY, "kinds of steps");
 _Static_assert(PMBROKER__V1__STEP_STATE__EXISTS == (int)JOB_STEP_EXISTS, "states of steps");
 _Static_assert(PMBROKER__V1__STEP_STATE__BROKEN == (int)JOB_STEP_FAILED, "states of steps");
 
@@ -191,11 +193,11 @@ static Store *find_store(Call *call, const char *name)
                 call_refuse(call, &(Refusal){.code = RESULT_STORE_UNKNOWN});
                 return NULL;
         }
-        if (store->info.kind != STORE_FSDAX) {
+        if (store->info.kind != STORE_FSDAX && store->info.kind != STORE_KMEM) {
                 const JobStep step = {
                         .kind = JOB_STEP_REGION,
                         .state = JOB_STEP_REFUSED,
-                        .text = "only a store of Type=fsdax is provisioned",
+                        .text = "only a store of Type=fsdax or kmem is provisioned",
                 };
                 Errand errand = {.call = call};
 
@@ -221,8 +223,11 @@ void service_provision(Call *call, const Pmbroker__V1__ClientPacket *packet)
                 return;
         }
         if (body->apply)
-                log_notice("store %s: provisioning, as uid %u asks", store->info.name,
-                        call->session->peer.identity.uid);
+                chronicle(call->server, &(Happening){
+                                                .kind = PMBROKER__V1__HAPPENED_KIND__STORE_PROVISIONED,
+                                                .store = store->info.name,
+                                                .by = call->session,
+                                        });
         request.store = store->info.index;
         (void)send_errand(errand, &request, on_steps);
 }
@@ -249,8 +254,12 @@ void service_deprovision(Call *call, const Pmbroker__V1__ClientPacket *packet)
                 call_fail(call, -ENOMEM);
                 return;
         }
-        log_notice("store %s: deprovisioning%s, as uid %u asks", store->info.name,
-                body->force ? " with all its pools" : "", call->session->peer.identity.uid);
+        chronicle(server, &(Happening){
+                                  .kind = PMBROKER__V1__HAPPENED_KIND__STORE_DEPROVISIONED,
+                                  .store = store->info.name,
+                                  .by = call->session,
+                                  .text = body->force ? "with all its pools" : NULL,
+                          });
         request.store = store->info.index;
         /* First the store, so that no new pools come; it waits for those that go now. */
         if (!send_errand(errand, &request, on_steps) || !body->force)

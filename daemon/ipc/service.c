@@ -38,29 +38,55 @@ enum {
         POOLS = 1 << 1,   /* needs to know the pools: RETRY while they are not known */
 };
 
+#define REQUEST(NAME, name) PMBROKER__V1__CLIENT_PACKET__BODY_##NAME, #name, service_##name
+
 /* Verb × who: deny by default. A handler narrows "anybody" to what the caller owns. */
 static const struct {
         Pmbroker__V1__ClientPacket__BodyCase body;
+        const char *name;
+        void (*handler)(Call *call, const Pmbroker__V1__ClientPacket *packet);
         Role needs;
         unsigned flags;
-        void (*handler)(Call *call, const Pmbroker__V1__ClientPacket *packet);
 } verbs[] = {
-        {PMBROKER__V1__CLIENT_PACKET__BODY_HELLO, ROLE_OWNER, 0, service_hello},
-        {PMBROKER__V1__CLIENT_PACKET__BODY_CREATE_POOL, ROLE_OWNER, CHANGES | POOLS, service_create_pool},
-        {PMBROKER__V1__CLIENT_PACKET__BODY_DESTROY_POOL, ROLE_OWNER, CHANGES | POOLS, service_destroy_pool},
-        {PMBROKER__V1__CLIENT_PACKET__BODY_RESIZE_POOL, ROLE_OWNER, CHANGES | POOLS, service_resize_pool},
-        {PMBROKER__V1__CLIENT_PACKET__BODY_GIVE_BACK, ROLE_OWNER, CHANGES | POOLS, service_give_back},
-        {PMBROKER__V1__CLIENT_PACKET__BODY_RESUME_POOLS, ROLE_OWNER, POOLS, service_resume_pools},
-        {PMBROKER__V1__CLIENT_PACKET__BODY_GET_POOL, ROLE_OWNER, POOLS, service_get_pool},
-        {PMBROKER__V1__CLIENT_PACKET__BODY_LIST_POOLS, ROLE_OWNER, 0, service_list_pools},
-        {PMBROKER__V1__CLIENT_PACKET__BODY_LIST_STORES, ROLE_ADMIN, 0, service_list_stores},
-        {PMBROKER__V1__CLIENT_PACKET__BODY_LIST_TENANTS, ROLE_ADMIN, 0, service_list_tenants},
-        {PMBROKER__V1__CLIENT_PACKET__BODY_GET_STATUS, ROLE_OWNER, 0, service_get_status},
-        {PMBROKER__V1__CLIENT_PACKET__BODY_REVOKE_POOL, ROLE_ADMIN, CHANGES | POOLS, service_revoke_pool},
-        {PMBROKER__V1__CLIENT_PACKET__BODY_LIST_REGIONS, ROLE_ADMIN, 0, service_list_regions},
-        {PMBROKER__V1__CLIENT_PACKET__BODY_PROVISION, ROLE_ADMIN, CHANGES, service_provision},
-        {PMBROKER__V1__CLIENT_PACKET__BODY_DEPROVISION, ROLE_ADMIN, CHANGES | POOLS, service_deprovision},
+        {REQUEST(HELLO, hello), ROLE_OWNER, 0},
+        {REQUEST(CREATE_POOL, create_pool), ROLE_OWNER, CHANGES | POOLS},
+        {REQUEST(DESTROY_POOL, destroy_pool), ROLE_OWNER, CHANGES | POOLS},
+        {REQUEST(RESIZE_POOL, resize_pool), ROLE_OWNER, CHANGES | POOLS},
+        {REQUEST(GIVE_BACK, give_back), ROLE_OWNER, CHANGES | POOLS},
+        {REQUEST(RESUME_POOLS, resume_pools), ROLE_OWNER, POOLS},
+        {REQUEST(GET_POOL, get_pool), ROLE_OWNER, POOLS},
+        {REQUEST(LIST_POOLS, list_pools), ROLE_OWNER, 0},
+        {REQUEST(LIST_STORES, list_stores), ROLE_OBSERVER, 0},
+        {REQUEST(LIST_TENANTS, list_tenants), ROLE_OBSERVER, 0},
+        {REQUEST(GET_STATUS, get_status), ROLE_OWNER, 0},
+        {REQUEST(REVOKE_POOL, revoke_pool), ROLE_ADMIN, CHANGES | POOLS},
+        {REQUEST(LIST_REGIONS, list_regions), ROLE_OBSERVER, 0},
+        {REQUEST(PROVISION, provision), ROLE_ADMIN, CHANGES},
+        {REQUEST(DEPROVISION, deprovision), ROLE_ADMIN, CHANGES | POOLS},
+        {REQUEST(LIST_SESSIONS, list_sessions), ROLE_OBSERVER, 0},
+        {REQUEST(GET_METRICS, get_metrics), ROLE_OBSERVER, 0},
+        {REQUEST(WATCH, watch), ROLE_ADMIN, 0},
+        {REQUEST(DRAIN_STORE, drain_store), ROLE_ADMIN, CHANGES},
+        {REQUEST(SET_LIMIT, set_limit), ROLE_ADMIN, CHANGES},
+        {REQUEST(RELOAD, reload), ROLE_ADMIN, CHANGES},
 };
+
+_Static_assert(ELEMENTSOF(verbs) < METRICS_REQUESTS, "raise METRICS_REQUESTS");
+
+unsigned service_kind(const Pmbroker__V1__ClientPacket *packet)
+{
+        for (unsigned i = 0; i < ELEMENTSOF(verbs); i++)
+                if (verbs[i].body == packet->body_case)
+                        return i + 1;
+        return 0;
+}
+
+const char *service_name(unsigned kind)
+{
+        if (kind == 0)
+                return "unknown";
+        return kind <= ELEMENTSOF(verbs) ? verbs[kind - 1].name : NULL;
+}
 
 void service_dispatch(Call *call, const Pmbroker__V1__ClientPacket *packet)
 {
@@ -73,7 +99,7 @@ void service_dispatch(Call *call, const Pmbroker__V1__ClientPacket *packet)
                 if (!(verbs[i].flags & CHANGES))
                         call->request_id =
                                 0; /* asking again does no harm, and pages would be a lot to keep */
-                if (verbs[i].needs == ROLE_ADMIN && session->role != ROLE_ADMIN) {
+                if (session->role < verbs[i].needs) {
                         call_refuse(call, &(Refusal){.code = RESULT_DENIED});
                         return;
                 }

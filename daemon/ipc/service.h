@@ -10,6 +10,11 @@
 /* Answers the call, now or when its job is done. */
 void service_dispatch(Call *call, const Pmbroker__V1__ClientPacket *packet);
 
+/* The kinds of requests, for counting: 0 is none that we know, then as in the table. */
+unsigned service_kind(const Pmbroker__V1__ClientPacket *packet);
+/* "create_pool" and so on, as the field of ClientPacket is called; NULL behind the last. */
+const char *service_name(unsigned kind);
+
 /* Handlers, by noun. Each ends its call exactly once. */
 void service_create_pool(Call *call, const Pmbroker__V1__ClientPacket *packet);
 void service_destroy_pool(Call *call, const Pmbroker__V1__ClientPacket *packet);
@@ -27,3 +32,10 @@ void service_list_pools(Call *call, const Pmbroker__V1__ClientPacket *packet);
 void service_list_stores(Call *call, const Pmbroker__V1__ClientPacket *packet);
 void service_list_tenants(Call *call, const Pmbroker__V1__ClientPacket *packet);
 void service_get_status(Call *call, const Pmbroker__V1__ClientPacket *packet);
+
+void service_list_sessions(Call *call, const Pmbroker__V1__ClientPacket *packet);
+void service_get_metrics(Call *call, const Pmbroker__V1__ClientPacket *packet);
+void service_watch(Call *call, const Pmbroker__V1__ClientPacket *packet);
+void service_drain_store(Call *call, const Pmbroker__V1__ClientPacket *packet);
+void service_set_limit(Call *call, const Pmbroker__V1__ClientPacket *packet);
+void service_reload(Call *call, const Pmbroker__V1__ClientPacket *packet);

@@ -17,9 +17,11 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "ipc/chronicle.h"
 #include "ipc/lifetime.h"
 #include "ipc/schedule.h"
 #include "ipc/service.h"
@@ -135,6 +137,8 @@ Session *session_free(Session *s)
                 s->server->n_sessions--;
         }
         schedule_leave(s);
+        if (s->watching)
+                s->server->n_watching--;
         if (s->user)
                 s->user->n_sessions--;
         if (s->owner)
@@ -316,7 +320,21 @@ void session_send(Session *s, const Pmbroker__V1__ServerPacket *packet, int pass
         send_bytes(s, data, (size_t)n, pass_fd);
 }
 
+bool session_has_room(const Session *s)
+{
+        return s->output_bytes < LIMIT_UNREAD / 2;
+}
+
 /* ------------------------------------------------------------------------------------------------- calls */
+
+/* Finer than the time of the loop's turn, in which most requests are answered. */
+static uint64_t precise_now(void)
+{
+        struct timespec ts = {0};
+
+        (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+        return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
+}
 
 static void keep_result(Session *s, const Call *call, const uint8_t *data, size_t size)
 {
@@ -349,6 +367,7 @@ void call_reply(Call *call, Pmbroker__V1__ServerPacket *packet, int pass_fd)
 {
         Session *s = call->session;
 
+        metrics_observe(&call->server->metrics.requests[call->kind], precise_now() - call->begun_usec);
         if (s) {
                 uint8_t data[WIRE_SERVER_MAX];
                 ssize_t n;
@@ -371,6 +390,9 @@ void call_refuse(Call *call, const Refusal *refusal)
         Pmbroker__V1__ServerPacket packet = PMBROKER__V1__SERVER_PACKET__INIT;
         Pmbroker__V1__Error error = PMBROKER__V1__ERROR__INIT;
 
+        call->server->metrics.refusals[refusal->code]++;
+        if (call->session)
+                chronicle_refusal(call->session, refusal);
         error.code = (Pmbroker__V1__Code)refusal->code;
         error.errno_value = refusal->code == RESULT_FAILED && refusal->errno_value > 0
                                     ? refusal->errno_value
@@ -500,6 +522,9 @@ static void handle_packet(Session *s, const uint8_t *data, size_t size)
         call->session = s;
         call->serial = packet->serial;
         call->request_id = packet->request_id;
+        call->begun_usec = precise_now();
+        call->kind = service_kind(packet);
+        s->n_requests++;
         list_append(&s->calls, &call->session_link);
         list_init(&call->wait_link);
         s->in_flight++;
@@ -574,7 +599,8 @@ int session_new(Server *server, int fd, Peer *peer, User *user, Session **ret)
         list_init(&s->results);
         list_init(&s->server_link);
         list_init(&s->talking_link);
-        s->role = policy_role(&s->peer.identity, server->admin_gid, server->admin_uid);
+        s->since = server_now(server);
+        s->role = policy_role(&s->peer.identity, &server->roles);
 
         r = sd_event_add_io(server->event, &s->io, fd, EPOLLIN, on_io, s);
         if (r >= 0)
@@ -591,6 +617,7 @@ int session_new(Server *server, int fd, Peer *peer, User *user, Session **ret)
         user->n_sessions++;
         list_append(&server->sessions, &s->server_link);
         server->n_sessions++;
+        server->metrics.sessions_total++;
         *ret = s;
         return 0;
 }

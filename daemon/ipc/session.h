@@ -28,6 +28,8 @@ typedef struct Call {
         uint64_t serial;
         uint64_t request_id;
         uint64_t body_hash;
+        uint64_t begun_usec;
+        unsigned kind;     /* of request: see service_name() */
         List session_link; /* Session.calls */
         List wait_link;    /* PoolEdge.release_calls */
 } Call;
@@ -35,6 +37,8 @@ typedef struct Call {
 struct Session {
         Server *server;
         uint64_t connection; /* never used again */
+        uint64_t since;      /* usec */
+        uint64_t n_requests;
         int fd;
         sd_event_source *io;
         sd_event_source *hello_timer;
@@ -47,6 +51,8 @@ struct Session {
         bool hello_done;
         bool closing;          /* freed by the next turn of the loop */
         bool evicted;          /* somebody else needed its place: its pools may stay without it */
+        bool watching;         /* is told what happens */
+        uint64_t events_lost;  /* of that, as it did not read, and was not told of yet */
         bool fd_unread;        /* a descriptor was sent and perhaps not read yet */
         uint64_t fd_poll_usec; /* how long to wait before looking again */
         uint32_t in_flight;
@@ -77,6 +83,9 @@ void session_evict(Session *session);
 
 /* Send a packet that answers no call (an event). Closes the session when it does not read. */
 void session_send(Session *session, const Pmbroker__V1__ServerPacket *packet, int pass_fd);
+
+/* Whether it reads fast enough for an event that it can do without. */
+bool session_has_room(const Session *session);
 
 /* ------------------------------------------------------------------------------------------------- calls */
 

@@ -12,6 +12,8 @@
  * else to wait for. */
 #define JOBS_AT_ONCE     4
 #define RELEASES_AT_ONCE 2
+#define REFUSALS_PER_SEC 1
+#define REFUSALS_BURST   10
 
 typedef struct Entry {
         User user;
@@ -84,6 +86,7 @@ User *users_get(Users *users, uint32_t uid, uint32_t per_sec, uint32_t burst, ui
         list_init(&e->user.arrivals);
         jobline_init(&e->user.jobs, JOBS_AT_ONCE);
         jobline_init(&e->user.releases, RELEASES_AT_ONCE);
+        ratelimit_init(&e->user.refusals, REFUSALS_PER_SEC, REFUSALS_BURST, now_usec);
         HASH_ADD(hh, users->by_uid, user.uid, sizeof(uid), e);
         if (!e->hh.tbl) { /* how uthash says that it had no memory */
                 free(e);

@@ -27,6 +27,8 @@ struct User {
         bool arrival_is_next; /* they take turns with the sessions */
         JobLine jobs;         /* on the user's pools */
         JobLine releases;     /* which may hang */
+        RateLimit refusals;   /* that are told to the journal */
+        uint64_t refusals_untold;
 };
 
 int users_new(Users **ret);

@@ -67,15 +67,18 @@ static void job_usage(
         StoreEntry *store, JobConnection *connection, const JobRequest *request, const uint64_t *ids)
 {
         JobUsage usage[JOB_USAGE_MAX];
-        uint32_t n = 0;
+        JobReply reply = {.kind = request->kind, .serial = request->serial, .store = request->store};
 
         for (uint32_t i = 0; i < request->n; i++) {
                 PoolFile *pool = pool_table_find(&store->pools, ids[i]);
-                if (!pool || !pool->committed || store->backend->get_used(store, pool, &usage[n].used) < 0)
+                if (!pool || !pool->committed ||
+                        store->backend->get_used(store, pool, &usage[reply.n].used) < 0)
                         continue;
-                usage[n++].pool = pool->id;
+                usage[reply.n++].pool = pool->id;
         }
-        answer(connection, request, 0, usage, n, sizeof(JobUsage));
+        if (request->n == 0)
+                reply.used = store_entry_surplus(store);
+        job_reply(connection, &reply, usage, reply.n * sizeof(JobUsage), -EBADF);
 }
 
 static int job_create(Dispatch *d, StoreEntry *store, JobConnection *connection, const JobRequest *request,
@@ -134,7 +137,7 @@ static int job_prepare(Dispatch *d, StoreEntry *store, JobConnection *connection
                 return -EPERM;
         if (!store)
                 return preparer_start(preparer, NULL, PREPARE_REGIONS, connection, request);
-        if (store->config.kind != JOB_STORE_FSDAX)
+        if (!store->backend->provisioned)
                 return -EOPNOTSUPP;
         switch (request->kind) {
         case JOB_PLAN:
@@ -143,6 +146,17 @@ static int job_prepare(Dispatch *d, StoreEntry *store, JobConnection *connection
                 return preparer_start(preparer, store, PREPARE_APPLY, connection, request);
         }
         return job_deprovision(store, preparer, connection, request);
+}
+
+static void job_reload(Dispatch *d, JobConnection *connection, const JobRequest *request)
+{
+        JobStep step = {.state = JOB_STEP_REFUSED};
+        int r = d->reload ? d->reload(step.text, sizeof(step.text), d->userdata) : -EOPNOTSUPP;
+
+        if (r < 0 && step.text[0] == '\0')
+                answer(connection, request, r, NULL, 0, 0);
+        else
+                answer(connection, request, 0, &step, r < 0 ? 1 : 0, sizeof(step));
 }
 
 static bool size_is_valid(uint64_t bytes)
@@ -171,6 +185,10 @@ static int dispatch(Dispatch *d, JobConnection *connection, const JobRequest *re
                 job_stores(d, connection, request);
                 return 0;
         }
+        if (request->kind == JOB_RELOAD) {
+                job_reload(d, connection, request);
+                return 0;
+        }
         if (request->kind == JOB_REGIONS)
                 return job_prepare(d, NULL, connection, request);
 
@@ -196,9 +214,8 @@ static int dispatch(Dispatch *d, JobConnection *connection, const JobRequest *re
         if (!pool || pool->erasing) {
                 if (request->kind != JOB_RELEASE)
                         return -ENOENT;
-                /* It may be there, once the store is mounted again. */
-                if (!pool && store->config.kind == JOB_STORE_FSDAX && !store->available &&
-                        !store->deprovisioned)
+                /* It may be there, once the store is served again. */
+                if (!pool && store->backend->provisioned && !store->available && !store->deprovisioned)
                         return -EAGAIN;
                 answer(connection, request, 0, NULL, 0, 0);
                 return 0;

@@ -5,6 +5,7 @@
 
 #include "provisioner/audit.h"
 #include "provisioner/job-connection.h"
+#include "provisioner/provisioner.h"
 #include "provisioner/store-list.h"
 
 typedef struct Dispatch {
@@ -12,6 +13,8 @@ typedef struct Dispatch {
         TaskRunner *runner;
         Audit *audit;
         uint64_t pools_max; /* that there are descriptors for */
+        ReloadHook reload;
+        void *userdata;
 } Dispatch;
 
 /* The job is answered, at once or later, by what comes of it or by an error. */

@@ -8,7 +8,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/quota.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
@@ -19,10 +18,10 @@
 #include "base/cleanup.h"
 #include "log.h"
 #include "provisioner/fsdax-probe.h"
+#include "provisioner/pages.h"
 
-#define TOUCHED      (UINT64_C(64) << 20)
-#define FAULTS_SPARE 4 /* that are not the file's: of the stack and the like */
-#define WAIT_USEC    200000
+#define TOUCHED   (UINT64_C(64) << 20)
+#define WAIT_USEC 200000
 
 #ifndef PRJQUOTA
 #define PRJQUOTA 2
@@ -70,51 +69,20 @@ static void trial_end(Trial *trial)
         trial->fd = safe_close(trial->fd);
 }
 
-/* Aligned as the library maps pools: elsewhere no huge page fits. */
-static void *map_aligned(int fd, uint64_t bytes)
-{
-        uint8_t *room =
-                mmap(NULL, bytes + JOB_UNIT, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-        if (room == MAP_FAILED)
-                return NULL;
-        uint8_t *start = room + (JOB_UNIT - (uintptr_t)room % JOB_UNIT) % JOB_UNIT;
-        if (start > room)
-                (void)munmap(room, (size_t)(start - room));
-        (void)munmap(start + bytes, (size_t)(room + JOB_UNIT - start));
-        start = mmap(start, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
-        return start == MAP_FAILED ? NULL : start;
-}
-
-static uint64_t count_faults(void)
-{
-        struct rusage usage;
-
-        /* The first touch of an unwritten extent may count as a major one. */
-        return getrusage(RUSAGE_SELF, &usage) < 0 ? 0 : (uint64_t)(usage.ru_minflt + usage.ru_majflt);
-}
-
 static int probe_pages(Trial *trial, FsdaxFacts *facts)
 {
         struct statx st;
-        volatile uint8_t *memory;
-        uint64_t before, faults, ideal = trial->bytes / JOB_UNIT;
+        void *memory;
 
         if (statx(trial->fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st) < 0)
                 return -errno;
         if (st.stx_attributes_mask & STATX_ATTR_DAX && st.stx_attributes & STATX_ATTR_DAX)
                 facts->flags |= FSDAX_DAX;
-        memory = map_aligned(trial->fd, trial->bytes);
+        memory = pages_map(trial->fd, trial->bytes);
         if (!memory)
                 return -errno;
-        before = count_faults();
-        for (uint64_t i = 0; i < trial->bytes; i += 4096)
-                memory[i] = 1;
-        faults = count_faults() - before;
-        (void)munmap((void *)memory, trial->bytes);
-        log_debug("%llu faults for %llu MiB", (unsigned long long)faults,
-                (unsigned long long)trial->bytes >> 20);
-        facts->page_size = faults <= ideal + FAULTS_SPARE ? (uint32_t)JOB_UNIT : 4096;
+        facts->page_size = pages_touch(memory, trial->bytes);
+        (void)munmap(memory, trial->bytes);
         return 0;
 }
 
@@ -173,7 +141,7 @@ static int probe_pins(Trial *trial, void *guard, FsdaxFacts *facts)
         struct itimerval timer = {.it_value.tv_usec = WAIT_USEC, .it_interval.tv_usec = WAIT_USEC},
                          stop = {};
         struct sigaction action = {.sa_handler = on_alarm}, former; /* without SA_RESTART */
-        uint8_t *memory = map_aligned(trial->fd, JOB_UNIT);
+        uint8_t *memory = pages_map(trial->fd, JOB_UNIT);
         int fds[2], r = 0;
         char page[4096];
 
@@ -213,7 +181,7 @@ static int probe_seal(Trial *trial, FsdaxFacts *facts)
         if (fallocate(trial->fd, 0, 0, (off_t)JOB_UNIT) < 0)
                 return -errno;
         guard = mmap(NULL, 4096, PROT_NONE, MAP_SHARED, trial->fd, 0);
-        memory = map_aligned(trial->fd, JOB_UNIT);
+        memory = pages_map(trial->fd, JOB_UNIT);
         if (guard == MAP_FAILED || !memory)
                 return -errno;
         r = set_immutable(trial->fd, true);

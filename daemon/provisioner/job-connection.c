@@ -170,6 +170,7 @@ static bool tail_of(uint32_t kind, uint32_t *ret_max, size_t *ret_size)
         case JOB_PLAN:
         case JOB_APPLY:
         case JOB_DEPROVISION:
+        case JOB_RELOAD:
                 return true;
         case JOB_CREATE:
                 *ret_max = JOB_RECORD_MAX;

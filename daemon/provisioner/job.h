@@ -23,7 +23,7 @@
 
 #include <stdint.h>
 
-#define JOB_VERSION 2
+#define JOB_VERSION 3
 
 #define JOB_RECORD_MAX  512 /* bytes */
 #define JOB_STORES_MAX  64  /* stores of a configuration */
@@ -46,9 +46,10 @@ typedef enum JobKind {
          * when that was all. */
         JOB_POOLS = 2,
         /* `pool` of `bytes` in `store`, the file of `length` if that is more. Tail: record bytes[n]. Reply:
-         * bytes, length, used + one fd. */
+         * bytes, length, used + one fd. -ENOSPC, if `used` is not 0: the store has less left than its pools do
+         * not take, by so much that `used` of its capacity is taken, by whatever. */
         JOB_CREATE = 3,
-        /* To `bytes`, the file to at least `length`. Reply as CREATE without fd. A failure changes nothing
+        /* To `bytes`, the file to at least `length`. Reply and -ENOSPC as CREATE, without fd. A failure changes nothing
          * that is charged for, but when memory ran out while it was allocated (Allocate=create): then
          * `bytes` of the reply is the limit in force. */
         JOB_GROW = 4,
@@ -61,7 +62,8 @@ typedef enum JobKind {
          * again); a pool that does not exist is a success. `bytes` is a JobReleaseHow. Nothing but RELEASE
          * and USAGE is done with the pool from now on (-ESTALE). */
         JOB_RELEASE = 6,
-        /* Tail: uint64_t ids[n] of `store`. Reply: JobUsage[n] of those that exist. */
+        /* Tail: uint64_t ids[n] of `store`. Reply: JobUsage[n] of those that exist; without ids, `used`: what the
+         * kernel takes for the pools of the store beyond their limits. */
         JOB_USAGE = 7,
         /* Regions and namespaces, from row `pool` on. Reply: JobRegion[n], fewer than JOB_REGIONS_MAX when that was
          * all. */
@@ -73,6 +75,8 @@ typedef enum JobKind {
         /* Take `store` out of service, and undo what was made for it. Reply: JobStep[n]. -EBUSY when it holds pools,
          * `bytes` being how many; with `length` 1 it takes no new ones, and waits for them to go. */
         JOB_DEPROVISION = 11,
+        /* Read the configuration again. Reply: no JobStep when it is in use now, or one whose text says why not. */
+        JOB_RELOAD = 12,
 
         /* The stores have changed: ask JOB_STORES again. */
         JOB_EVENT_STORES = 100,
@@ -131,11 +135,12 @@ enum {
         JOB_STORE_AVAILABLE = 1 << 0,
         JOB_STORE_KEEPS = 1 << 1,   /* pools survive a restart of the provisioner */
         JOB_STORE_AUDITED = 1 << 2, /* the limit is held by audit, not by the kernel */
-        JOB_STORE_TESTED = 1 << 3,  /* the three below are known: of an fsdax store that is available */
-        JOB_STORE_DAX = 1 << 4,     /* what is mapped is the device's memory itself */
-        JOB_STORE_QUOTA = 1 << 5,   /* the kernel refuses what is over the limit */
-        JOB_STORE_SEAL = 1 << 6,    /* a client can do nothing with its file but map it */
-        JOB_STORE_CLOSED = 1 << 8,  /* available, but gives out nothing more: full, for the reason given */
+        JOB_STORE_TESTED =
+                1 << 3,         /* the three below are known: of an fsdax or kmem store that is available */
+        JOB_STORE_DAX = 1 << 4, /* what is mapped is the device's memory itself */
+        JOB_STORE_QUOTA = 1 << 5,  /* the kernel refuses what is over the limit */
+        JOB_STORE_SEAL = 1 << 6,   /* a client can do nothing with its file but map it */
+        JOB_STORE_CLOSED = 1 << 8, /* available, but gives out nothing more: full, for the reason given */
 };
 
 typedef struct JobStore {
@@ -146,7 +151,8 @@ typedef struct JobStore {
         uint32_t page_size; /* bytes: 4096 or 2 MiB */
         char name[JOB_NAME_MAX];
         char reason[JOB_REASON_MAX]; /* why it is not available */
-        char reserved[7];
+        char reserved[3];
+        int32_t node; /* NUMA, that all its memory is of; -1: any */
 } JobStore;
 
 typedef enum JobStepKind {
@@ -157,6 +163,7 @@ typedef enum JobStepKind {
         JOB_STEP_FILE_SYSTEM,
         JOB_STEP_MOUNT,
         JOB_STEP_TEST,
+        JOB_STEP_MEMORY, /* of the system, in a NUMA node */
 } JobStepKind;
 
 typedef enum JobStepState {

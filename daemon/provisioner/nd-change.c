@@ -55,7 +55,22 @@ static struct ndctl_pfn *idle_pfn(struct ndctl_region *region)
         return ndctl_region_get_pfn_seed(region);
 }
 
-/* ------------------------------------------------------------------------------------------------- fsdax */
+static struct ndctl_dax *idle_dax(struct ndctl_region *region)
+{
+        struct ndctl_dax *dax = ndctl_region_get_dax_seed(region);
+        uuid_t uuid;
+
+        if (!dax)
+                return NULL;
+        ndctl_dax_get_uuid(dax, uuid);
+        if (uuid_is_null(uuid))
+                return dax;
+        if (ndctl_dax_is_enabled(dax) || ndctl_dax_delete(dax) < 0)
+                return NULL;
+        return ndctl_region_get_dax_seed(region);
+}
+
+/* -------------------------------------------------------------------------------------- fsdax and devdax */
 
 /* Some kernels find information blocks of what was there before. */
 static int zero_info_block(struct ndctl_namespace *ns)
@@ -74,20 +89,12 @@ static int zero_info_block(struct ndctl_namespace *ns)
         return r < 0 ? r : q;
 }
 
-/* Of a namespace that is not enabled. */
 static int make_fsdax(struct ndctl_region *region, struct ndctl_namespace *ns)
 {
-        struct ndctl_pfn *pfn;
+        struct ndctl_pfn *pfn = idle_pfn(region);
         uuid_t uuid;
         int r;
 
-        r = zero_info_block(ns);
-        if (r < 0)
-                return log_errno(LOG_DEBUG, r, "zero info block");
-        r = ndctl_namespace_set_enforce_mode(ns, NDCTL_NS_MODE_FSDAX);
-        if (r < 0 && ndctl_region_get_nstype(region) == ND_DEVICE_NAMESPACE_PMEM)
-                return log_errno(LOG_DEBUG, r, "enforce mode");
-        pfn = idle_pfn(region);
         if (!pfn)
                 return -ENODEV;
         uuid_generate(uuid);
@@ -105,6 +112,46 @@ static int make_fsdax(struct ndctl_region *region, struct ndctl_namespace *ns)
                 (void)ndctl_pfn_delete(pfn);
         }
         return r < 0 ? log_errno(LOG_DEBUG, r, "pfn") : 0;
+}
+
+/* The kernel's books on its pages lie in RAM: as memory of the system they do in any case, and elsewhere. */
+static int make_devdax(struct ndctl_region *region, struct ndctl_namespace *ns)
+{
+        struct ndctl_dax *dax = idle_dax(region);
+        uuid_t uuid;
+        int r;
+
+        if (!dax)
+                return -ENODEV;
+        uuid_generate(uuid);
+        r = ndctl_dax_set_uuid(dax, uuid);
+        if (r >= 0)
+                r = ndctl_dax_set_location(dax, NDCTL_PFN_LOC_RAM);
+        if (r >= 0 && ndctl_dax_has_align(dax))
+                r = ndctl_dax_set_align(dax, ND_ALIGN);
+        if (r >= 0)
+                r = ndctl_dax_set_namespace(dax, ns);
+        if (r >= 0)
+                r = ndctl_dax_enable(dax);
+        if (r < 0) {
+                (void)ndctl_dax_set_namespace(dax, NULL);
+                (void)ndctl_dax_delete(dax);
+        }
+        return r < 0 ? log_errno(LOG_DEBUG, r, "dax") : 0;
+}
+
+/* Of a namespace that is not enabled. */
+static int set_mode(struct ndctl_region *region, struct ndctl_namespace *ns, NdMode mode)
+{
+        int r = zero_info_block(ns);
+
+        if (r < 0)
+                return log_errno(LOG_DEBUG, r, "zero info block");
+        r = ndctl_namespace_set_enforce_mode(
+                ns, mode == ND_DEVDAX ? NDCTL_NS_MODE_DEVDAX : NDCTL_NS_MODE_FSDAX);
+        if (r < 0 && ndctl_region_get_nstype(region) == ND_DEVICE_NAMESPACE_PMEM)
+                return log_errno(LOG_DEBUG, r, "enforce mode");
+        return mode == ND_DEVDAX ? make_devdax(region, ns) : make_fsdax(region, ns);
 }
 
 /* What a namespace that was there before has left is nobody's. */
@@ -131,7 +178,8 @@ static int wipe_ends(struct ndctl_namespace *ns)
 
 /* ------------------------------------------------------------------------------------------------- create */
 
-static int set_up(struct ndctl_region *region, struct ndctl_namespace *ns, uint64_t size, const char *store)
+static int set_up(struct ndctl_region *region, struct ndctl_namespace *ns, uint64_t size, NdMode mode,
+        const char *store)
 {
         char mark[ND_MARK_MAX];
         uuid_t uuid;
@@ -148,8 +196,8 @@ static int set_up(struct ndctl_region *region, struct ndctl_namespace *ns, uint6
                 r = ndctl_namespace_set_sector_size(ns, 512);
         if (r < 0)
                 return log_errno(LOG_DEBUG, r, "uuid, name, size, sector size");
-        r = make_fsdax(region, ns);
-        if (r >= 0)
+        r = set_mode(region, ns, mode);
+        if (r >= 0 && mode == ND_FSDAX)
                 r = wipe_ends(ns);
         if (r < 0)
                 return r;
@@ -168,7 +216,7 @@ static int set_up(struct ndctl_region *region, struct ndctl_namespace *ns, uint6
         return r < 0 ? log_errno(LOG_DEBUG, r, "enable") : 0;
 }
 
-int nd_create(int lock_dir, const char *region_name, uint64_t size, const char *store)
+int nd_create(int lock_dir, const char *region_name, uint64_t size, NdMode mode, const char *store)
 {
         _cleanup_(nd_end) Nd nd = {.lock_fd = -EBADF};
         struct ndctl_region *region;
@@ -182,7 +230,7 @@ int nd_create(int lock_dir, const char *region_name, uint64_t size, const char *
         ns = region ? idle_namespace(region) : NULL;
         if (!ns)
                 return -ENODEV;
-        r = set_up(region, ns, size, store);
+        r = set_up(region, ns, size, mode, store);
         if (r < 0) {
                 (void)ndctl_namespace_disable_invalidate(ns);
                 (void)ndctl_namespace_set_enforce_mode(ns, NDCTL_NS_MODE_RAW);
@@ -191,7 +239,7 @@ int nd_create(int lock_dir, const char *region_name, uint64_t size, const char *
         return r < 0 ? r : 0;
 }
 
-int nd_convert(int lock_dir, const NdNamespace *namespace)
+int nd_convert(int lock_dir, const NdNamespace *namespace, NdMode mode)
 {
         _cleanup_(nd_end) Nd nd = {.lock_fd = -EBADF};
         struct ndctl_region *region;
@@ -212,7 +260,7 @@ int nd_convert(int lock_dir, const NdNamespace *namespace)
         }
         r = ndctl_namespace_disable_invalidate(ns);
         if (r >= 0)
-                r = make_fsdax(region, ns);
+                r = set_mode(region, ns, mode);
         if (r < 0) {
                 (void)ndctl_namespace_set_enforce_mode(ns, NDCTL_NS_MODE_RAW);
                 (void)ndctl_namespace_enable(ns);

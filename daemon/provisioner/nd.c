@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <daxctl/libdaxctl.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -35,17 +36,26 @@ __attribute__((format(printf, 6, 0))) static void on_log(struct ndctl_ctx *ctx, 
         log_debug("libndctl: %s: %s", function, text);
 }
 
-int nd_begin(int lock_dir, Nd *ret)
+int nd_lock(int lock_dir)
 {
         _cleanup_close_ int fd =
                 openat(lock_dir, LOCK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-        int r;
 
         if (fd < 0)
                 return -errno;
         while (flock(fd, LOCK_EX) < 0)
                 if (errno != EINTR)
                         return -errno;
+        return TAKE_FD(fd);
+}
+
+int nd_begin(int lock_dir, Nd *ret)
+{
+        _cleanup_close_ int fd = nd_lock(lock_dir);
+        int r;
+
+        if (fd < 0)
+                return fd;
         r = ndctl_new(&ret->ctx);
         if (r < 0)
                 return r;
@@ -202,9 +212,16 @@ static void describe_namespace(const NdRegion *region, struct ndctl_namespace *n
                         copy(ret->block, sizeof(ret->block), ndctl_pfn_get_block_device(pfn));
                         ret->size = size_or_zero(ndctl_pfn_get_size(pfn));
                 }
-        } else if (dax)
+        } else if (dax) {
                 ndctl_dax_get_uuid(dax, uuid);
-        else if (btt) {
+                ret->align = ndctl_dax_get_align(dax);
+                if (ret->enabled) {
+                        struct daxctl_region *devices = ndctl_dax_get_daxctl_region(dax);
+                        struct daxctl_dev *device = devices ? daxctl_dev_get_first(devices) : NULL;
+                        copy(ret->dax, sizeof(ret->dax), device ? daxctl_dev_get_devname(device) : NULL);
+                        ret->size = size_or_zero(ndctl_dax_get_size(dax));
+                }
+        } else if (btt) {
                 ndctl_btt_get_uuid(btt, uuid);
                 if (ret->enabled)
                         copy(ret->block, sizeof(ret->block), ndctl_btt_get_block_device(btt));

@@ -50,8 +50,9 @@ typedef struct NdNamespace {
         char mode_uuid[ND_UUID_MAX]; /* of what it is used as: this one `ndctl list` prints */
         char mark[ND_MARK_MAX];
         char block[ND_NAME_MAX]; /* pmem0; "": not enabled, or no block device */
+        char dax[ND_NAME_MAX];   /* dax0.0, of devdax; "": not enabled */
         uint64_t size;           /* of what it is used as */
-        uint64_t align;          /* of fsdax */
+        uint64_t align;          /* of fsdax and devdax */
         NdMode mode;
         bool enabled;
         bool has_labels; /* as its region */
@@ -72,6 +73,8 @@ void nd_mark(char buf[static ND_MARK_MAX], const char *store, bool is_new);
 const char *nd_mark_store(const char *mark, bool *ret_is_new);
 
 /* `lock_dir` is the directory of the lock file, in all of these. */
+/* An fd that holds the lock, for those who do something else with the same devices. */
+int nd_lock(int lock_dir);
 int nd_snapshot(int lock_dir, NdSnapshot *ret);
 void nd_snapshot_deinit(NdSnapshot *snapshot);
 
@@ -81,10 +84,10 @@ const NdNamespace *nd_find_namespace(const NdSnapshot *snapshot, const char *uui
 /* The first with this mark behind `after` (NULL: from the start). */
 const NdNamespace *nd_find_mark(const NdSnapshot *snapshot, const char *mark, const NdNamespace *after);
 
-/* Make an fsdax namespace for the store, from free capacity, with nothing in it. Undoes itself. */
-int nd_create(int lock_dir, const char *region, uint64_t size, const char *store);
-/* Make a raw namespace that is nobody's an fsdax one. What it holds is lost. */
-int nd_convert(int lock_dir, const NdNamespace *namespace);
+/* Make an fsdax or devdax namespace for the store, from free capacity; an fsdax one has nothing in it. Undoes itself. */
+int nd_create(int lock_dir, const char *region, uint64_t size, NdMode mode, const char *store);
+/* Make a raw namespace that is nobody's an fsdax or devdax one. What it holds is lost. */
+int nd_convert(int lock_dir, const NdNamespace *namespace, NdMode mode);
 /* -EBUSY while it is mounted or held. */
 int nd_destroy(int lock_dir, const NdNamespace *namespace);
 int nd_enable(int lock_dir, const NdNamespace *namespace);

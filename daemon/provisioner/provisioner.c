@@ -213,6 +213,8 @@ int provisioner_new(const ProvisionerOptions *options, Provisioner **ret)
         p->dispatch.list = &p->list;
         p->dispatch.runner = &p->runner;
         p->dispatch.audit = p->audit;
+        p->dispatch.reload = options->reload;
+        p->dispatch.userdata = options->userdata;
         r = jobserver_new(options->event, TAKE_FD(listen_fd), options->broker_uid, &handler, p, &p->server);
         if (r < 0)
                 return r;

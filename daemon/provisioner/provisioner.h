@@ -7,12 +7,16 @@
  */
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
 #include "provisioner/store-config.h"
 
 typedef struct Provisioner Provisioner;
+
+/* The broker asks that the configuration be read again. A negative errno, and why in `reason`, when it cannot be used. */
+typedef int (*ReloadHook)(char *reason, size_t size, void *userdata);
 
 typedef struct ProvisionerOptions {
         sd_event *event;     /* borrowed */
@@ -24,6 +28,8 @@ typedef struct ProvisionerOptions {
         bool has_fd_keeper; /* somebody (systemd's fd store) keeps our mount namespace over a restart */
         const StoreConfig *stores;
         uint32_t n_stores;
+        ReloadHook reload; /* or NULL */
+        void *userdata;
 } ProvisionerOptions;
 
 /*

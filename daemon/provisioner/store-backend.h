@@ -33,6 +33,8 @@ typedef struct StoreBackend {
         JobStoreKind kind;
         /* The kernel does not know the limit: it is in the record, and held by audit. */
         bool audited;
+        /* It is made by provision.h: not available before that, and its pools not known. */
+        bool provisioned;
 
         /* Sets capacity, page_size, keeps, dir_fd. A refusal is told by store_entry_refuse(). Called again
          * for a changed configuration and after a failure: what is open stays open, since orders may be
@@ -57,6 +59,8 @@ typedef struct StoreBackend {
         /* -EBUSY when more is in use; nothing has changed then. */
         int (*set_limit)(StoreEntry *store, PoolFile *pool, uint64_t bytes);
         int (*get_used)(StoreEntry *store, PoolFile *pool, uint64_t *ret_bytes);
+        /* What is there to be had, beside what the pools but this one were promised. NULL: the capacity says it. */
+        int (*get_free)(StoreEntry *store, const PoolFile *but, uint64_t *ret_bytes);
 
         /* In a worker: WORK_RELEASE, for which -ETIMEDOUT means not yet, ask again; and what else of WorkOp
          * is not done in the ordinary way (work.c): WORK_ORDINARY for the rest. */
@@ -80,5 +84,6 @@ typedef struct StoreBackend {
 extern const StoreBackend store_tmpfs;
 extern const StoreBackend store_dir;
 extern const StoreBackend store_fsdax;
+extern const StoreBackend store_kmem;
 
 const StoreBackend *store_backend(JobStoreKind kind); /* NULL: not known */

@@ -32,17 +32,18 @@ typedef struct StoreConfig {
         char name[JOB_NAME_MAX];
         JobStoreKind kind;
         uint64_t size; /* bytes; 0: percent counts */
-        /* tmpfs: of the RAM; dir: of the file system's free bytes when it is opened; fsdax: of the region's free
-         * capacity when the namespace is made */
+        /* tmpfs: of the RAM; dir: of the file system's free bytes when it is opened; fsdax, kmem: of the region's
+         * free capacity when the namespace is made */
         unsigned percent;
         char *path;     /* dir: the directory, absolute */
-        HugePages huge; /* tmpfs */
-        bool allocate; /* tmpfs: allocate all memory at create (Allocate=create) instead of at the first touch */
+        HugePages huge; /* tmpfs, kmem */
+        bool allocate; /* tmpfs, kmem: allocate all memory at create (Allocate=create) instead of at the first touch */
 
-        /* fsdax */
-        char region[STORE_REGION_MAX]; /* name or physical start (0x...) of the region; "": `adopt` says */
-        char adopt
-                [STORE_ADOPT_MAX]; /* uuid of a namespace, or physical start of a label-less region; "": none */
+        /* fsdax; region, adopt, init_labels and manual also kmem */
+        /* Name or physical start (0x...) of the region; "": `adopt` says. */
+        char region[STORE_REGION_MAX];
+        /* Uuid of a namespace, or physical start of a label-less region or of a dax device; "": none. */
+        char adopt[STORE_ADOPT_MAX];
         FsdaxFilesystem filesystem;
         ScrubWhen scrub;
         bool require_dax;

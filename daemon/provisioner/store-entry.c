@@ -10,7 +10,7 @@
 
 const StoreBackend *store_backend(JobStoreKind kind)
 {
-        static const StoreBackend *const backends[] = {&store_tmpfs, &store_dir, &store_fsdax};
+        static const StoreBackend *const backends[] = {&store_tmpfs, &store_dir, &store_fsdax, &store_kmem};
 
         for (size_t i = 0; i < ELEMENTSOF(backends); i++)
                 if (backends[i]->kind == kind)
@@ -93,6 +93,7 @@ int store_entry_new(uint32_t index, const StoreConfig *config, const StoreContex
         store->backend = backend;
         store->index = index;
         store->dir_fd = store->lock_fd = -EBADF;
+        store->node = -1;
         r = config_copy(config, &store->config);
         if (r < 0)
                 return r;
@@ -144,6 +145,20 @@ bool store_entry_is_closed(const StoreEntry *store)
         return false;
 }
 
+uint64_t store_entry_surplus(StoreEntry *store)
+{
+        uint64_t surplus = 0, used;
+
+        /* Elsewhere nothing is taken that is not the client's. */
+        for (size_t i = 0; store->backend->sealed && i < store->pools.n; i++) {
+                PoolFile *pool = store->pools.pools[i];
+                if (!pool->releasing && store->backend->get_used(store, pool, &used) >= 0 &&
+                        used > pool->limit)
+                        surplus += used - pool->limit;
+        }
+        return surplus;
+}
+
 void store_entry_describe(const StoreEntry *store, JobStore *ret)
 {
         *ret = (JobStore){
@@ -151,6 +166,7 @@ void store_entry_describe(const StoreEntry *store, JobStore *ret)
                 .index = store->index,
                 .kind = store->config.kind,
                 .page_size = store->page_size,
+                .node = store->node,
                 .flags = (store->available ? JOB_STORE_AVAILABLE : 0U) |
                          (store_entry_is_closed(store) ? JOB_STORE_CLOSED : 0U) |
                          (store->keeps ? JOB_STORE_KEEPS : 0U) |

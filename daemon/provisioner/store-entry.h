@@ -33,6 +33,7 @@ struct StoreEntry {
         bool closed; /* no new pools; the reason says why */
         uint64_t capacity;
         uint32_t page_size;
+        int node;           /* NUMA, that all its memory is of; -1: any */
         uint32_t tested;    /* JOB_STORE_TESTED, with what the self-test found */
         bool deprovisioned; /* on an administrator's demand */
         int dir_fd;         /* where its pools are */
@@ -71,4 +72,6 @@ void store_entry_forget(PoolFile *pool);
 /* Takes no new pools, and gives no more memory to those it has. */
 bool store_entry_is_closed(const StoreEntry *store);
 
+/* Bytes that the kernel takes for pools beyond their limits, to keep account of where they are. */
+uint64_t store_entry_surplus(StoreEntry *store);
 void store_entry_describe(const StoreEntry *store, JobStore *ret);

@@ -56,6 +56,8 @@ static void task_answer(Task *task, int error)
                 if (pool->store->backend->get_used(pool->store, task->pool, &reply.used) < 0)
                         reply.used = 0;
         }
+        if (error == -ENOSPC)
+                reply.used = task->taken;
         job_reply(task->connection, &reply, NULL, 0, error < 0 ? -EBADF : TAKE_FD(task->client_fd));
         task->connection = NULL;
 }
@@ -78,7 +80,7 @@ static bool task_end(Task *task, int r)
         PoolFile *pool = task->pool;
         StoreEntry *store = pool->store;
 
-        if (r < 0 && !error_is_ordinary(r))
+        if (r < 0 && !error_is_ordinary(r) && !(r == -ENOSPC && task->taken > 0))
                 (void)log_errno(LOG_WARNING, r, "Store %s: job %u on pool %016" PRIx64 " failed",
                         store->config.name, task->request.kind, pool->id);
         if (task->request.kind == JOB_SHRINK && r >= 0)

@@ -51,7 +51,8 @@ struct Task {
         WorkResult result;
         int client_fd; /* goes with the answer */
         uint64_t old_limit;
-        bool resealed; /* the worker died, and another one cleans up */
+        uint64_t taken; /* for -ENOSPC: see JOB_CREATE */
+        bool resealed;  /* the worker died, and another one cleans up */
         List pool_link;
         List task_link;
         JobRequest request;

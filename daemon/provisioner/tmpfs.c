@@ -36,8 +36,10 @@ static int set_size(int fs_fd, uint64_t bytes)
 static int tmpfs_make(uint64_t bytes, const TmpfsOptions *options)
 {
         _cleanup_close_ int fs_fd = -EBADF;
+        char policy[24];
         int r;
 
+        (void)snprintf(policy, sizeof(policy), "bind:%d", options->node);
         fs_fd = fsopen("tmpfs", FSOPEN_CLOEXEC);
         if (fs_fd < 0)
                 return -errno;
@@ -46,6 +48,7 @@ static int tmpfs_make(uint64_t bytes, const TmpfsOptions *options)
                 return r;
         if (fsconfig(fs_fd, FSCONFIG_SET_STRING, "mode", "0700", 0) < 0 ||
                 fsconfig(fs_fd, FSCONFIG_SET_STRING, "nr_inodes", INODES, 0) < 0 ||
+                (options->node >= 0 && fsconfig(fs_fd, FSCONFIG_SET_STRING, "mpol", policy, 0) < 0) ||
                 (options->huge && fsconfig(fs_fd, FSCONFIG_SET_STRING, "huge", options->huge, 0) < 0) ||
                 (options->noswap && fsconfig(fs_fd, FSCONFIG_SET_FLAG, "noswap", NULL, 0) < 0) ||
                 fsconfig(fs_fd, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)

@@ -10,6 +10,7 @@
 typedef struct TmpfsOptions {
         const char *huge; /* NULL: the kernel's default */
         bool noswap;
+        int node; /* the NUMA node that memory comes from, and from no other; -1: any */
 } TmpfsOptions;
 
 /* Drop those options that this kernel refuses. Returns 0, or a negative errno when no tmpfs can be made at

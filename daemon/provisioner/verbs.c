@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "provisioner/admission.h"
 #include "provisioner/record.h"
 #include "provisioner/verbs.h"
 
@@ -93,7 +94,12 @@ int verb_create(Task *task)
 
         switch (task->stage++) {
         case 0:
-                r = backend->create(pool->store, pool);
+                r = admission_check(task, pool->limit);
+                if (r >= 0) {
+                        r = backend->create(pool->store, pool);
+                        if (r < 0)
+                                r = admission_failed(task, r);
+                }
                 if (r < 0) {
                         task->pool_gone = true;
                         break;
@@ -107,7 +113,7 @@ int verb_create(Task *task)
                 }
                 break;
         case 1:
-                r = task->result.error;
+                r = task->result.error < 0 ? admission_failed(task, task->result.error) : 0;
                 if (r >= 0)
                         r = task_is_abandoned(task) ? -ECANCELED : create_commit(task);
                 if (r < 0) /* there may be a lot of memory in it: not here */
@@ -144,6 +150,9 @@ static int grow_commit(Task *task)
 
         if (task_is_abandoned(task))
                 return -ECANCELED;
+        r = admission_check(task, task->request.bytes);
+        if (r < 0)
+                return r;
         if (audited)
                 pool->limit = task->request.bytes;
         pool->length = task->request.length;
@@ -180,7 +189,7 @@ static int grow_undo(Task *task)
                 if (used < pool->limit)
                         (void)set_limit(pool, used);
         }
-        return task->result.error;
+        return admission_failed(task, task->result.error);
 }
 
 int verb_grow(Task *task)

@@ -280,7 +280,7 @@ def look_over(system, operation, answered):
     operation.finish()
     assert operation.user.client.is_filled(operation.keep, 11, 0, 4), 'memory was lost'
     system.assert_books()
-    assert [row.size for row in system.ask('pools')] == [4 * UNIT]
+    wait_for(lambda: [row.size for row in system.ask('pools')] == [4 * UNIT], what='nothing else is left')
 
 
 def points(n, rng):

@@ -14,10 +14,11 @@ from reach import reachable_by_all
 
 CTL = reachable_by_all(
     pathlib.Path(os.environ.get('PMBROKERCTL') or ROOT / os.environ.get('BUILD', 'build') / 'pmbrokerctl'))
-VERBS = ('status', 'list', 'show', 'stores', 'tenants', 'resize', 'revoke', 'regions', 'provision',
-         'deprovision')
+VERBS = ('status', 'list', 'show', 'stores', 'tenants', 'sessions', 'create', 'resize', 'revoke', 'drain', 'set-limit',
+         'reload', 'regions', 'provision', 'deprovision', 'check', 'top', 'monitor', 'metrics', 'bridge')
 DONE, REFUSED, USAGE, UNREACHABLE, NO_POOL = range(5)
 
+DEFAULT_SOCKET = '/run/pmbroker/pmbroker.sock'
 SECOND = 1000000
 NAMELESS_UID = 3141592
 
@@ -41,10 +42,11 @@ def fake(tmp_path):
                     page_size=4096, enforced_by='audit'),
     ]
     daemon.tenants = [
-        pb.TenantRow(name='batch', bytes=3 * GIB // 2, bytes_max=8 * GIB, pools=2, pools_max=16, pool_bytes_max=4 * GIB,
-                     stores='pmem0 dev'),
-        pb.TenantRow(name='both', bytes_max=GIB, percent=50, pools_max=8, pool_bytes_max=2**64 - 1),
-        pb.TenantRow(name='default', bytes=2 * MIB, percent=25, pools=1, pools_max=2**32 - 1, pool_bytes_max=2**64 - 1),
+        pb.TenantRow(name='batch', bytes=3 * GIB // 2, bytes_max=8 * GIB, bytes_limit=8 * GIB, pools=2, pools_max=16,
+                     pool_bytes_max=4 * GIB, stores='pmem0 dev', overridden=3, created=7, released=5, refused=3),
+        pb.TenantRow(name='both', bytes_max=GIB, bytes_limit=GIB, percent=50, pools_max=8, pool_bytes_max=2**64 - 1),
+        pb.TenantRow(name='default', bytes=2 * MIB, bytes_limit=9 * GIB // 4, percent=25, pools=1, pools_max=2**32 - 1,
+                     pool_bytes_max=2**64 - 1),
     ]
     daemon.status = pb.Status(version='0.1.0', uptime_usec=7300 * SECOND, sessions=14, sessions_max=4096, pools=3,
                               bytes=3 * GIB // 2, capacity=9 * GIB, stores=3, stores_available=2, provisioner=True,
@@ -78,5 +80,6 @@ def said(text):
 
 
 def no_daemon(path, why):
-    return said(f'cannot reach pmbrokerd at {path}: {why}; is pmbrokerd.socket active? See systemctl status '
-                'pmbrokerd.socket, or name another socket with --socket PATH')
+    hint = ('; is pmbrokerd.socket active? See systemctl status pmbrokerd.socket, or name another socket with --socket '
+            'PATH' if path == DEFAULT_SOCKET else '')
+    return said(f'cannot reach pmbrokerd at {path}: {why}{hint}')

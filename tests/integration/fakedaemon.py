@@ -21,6 +21,8 @@ class FakeDaemon:
         self.stores = []
         self.tenants = []
         self.status = pb.Status()
+        self.sessions = []
+        self.metrics = pb.Metrics()
         self.answers = {}
         self.requests = []  # (name, body)
         self.on_accept = lambda session: None
@@ -121,8 +123,21 @@ class Session:
         m = packet.resize_pool
         return {'size': pb.PoolSize(pool=m.pool, size=m.size, length=m.size, target=m.size)}
 
-    def _revoke_pool(self, packet):
+    def _done(self, packet):
         return {'done': pb.Done()}
+
+    _revoke_pool = _watch = _drain_store = _set_limit = _done
+
+    def _list_sessions(self, packet):
+        after = packet.list_sessions.after
+        rows = [row for row in self.daemon.sessions if row.session > after]
+        return {'sessions': pb.SessionList(rows=rows[:2], next=rows[1].session if len(rows) > 2 else 0)}
+
+    def _get_metrics(self, packet):
+        return {'metrics': self.daemon.metrics}
+
+    def _reload(self, packet):
+        return {'reloaded': pb.ReloadReport(applied=True)}
 
 
 def refuse(code, errno_value=0, **figures):

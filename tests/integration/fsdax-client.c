@@ -9,7 +9,8 @@
  *   fill FIRST COUNT            units, each with a pattern of its own, and check them from now on, all the time
  *   drop FIRST COUNT            do not check these units any more
  *   stop                        checking; answers how often all was checked
- *   text OFFSET BYTES TEXT      the text, over and over
+ *   text OFFSET BYTES TEXT      the text, eight bytes long, over and over
+ *   nonzero OFFSET BYTES        how many words of eight bytes are not zero
  *   pin OFFSET | peek | unpin   a page, by vmsplice; peek answers its first eight bytes and keeps it pinned
  *   truncate BYTES | fallocate MODE OFFSET BYTES | pwrite OFFSET
  *   lock | unlock               the inode's, by a read() into memory that a userfaultfd does not provide; as root
@@ -172,6 +173,25 @@ static void stop(void)
                 printf("wrong %lu\n", wrong);
         else
                 printf("%lu\n", rounds);
+}
+
+static void text_at(unsigned long offset, unsigned long bytes, const char *text)
+{
+        uint64_t word;
+
+        memcpy(&word, text, sizeof(word));
+        for (unsigned long at = offset; at < offset + bytes; at += sizeof(word))
+                *(volatile uint64_t *)(memory + at) = word;
+        answer(0);
+}
+
+static void nonzero(unsigned long offset, unsigned long bytes)
+{
+        long n = 0;
+
+        for (unsigned long at = offset; at < offset + bytes; at += sizeof(uint64_t))
+                n += *(volatile uint64_t *)(memory + at) != 0;
+        answer(n);
 }
 
 static void pin(unsigned long offset)
@@ -465,10 +485,9 @@ static void obey(const char *order, unsigned long a, unsigned long b, unsigned l
         } else if (is(order, "stop")) {
                 stop();
         } else if (is(order, "text")) {
-                size_t n = strlen(text);
-                for (unsigned long at = a; at + n <= a + b; at += n)
-                        memcpy((char *)memory + at, text, n);
-                answer(0);
+                text_at(a, b, text);
+        } else if (is(order, "nonzero")) {
+                nonzero(a, b);
         } else if (is(order, "pin")) {
                 pin(a);
         } else if (is(order, "peek")) {

@@ -24,22 +24,23 @@ MIB = 1 << 20
 UNIT = 2 * MIB
 PAGE = 4096
 
-VERSION = 2
+VERSION = 3
 STORES, POOLS, CREATE, GROW, SHRINK, RELEASE, USAGE = range(1, 8)
 EVENT_STORES, EVENT_AUDIT = 100, 101
 AVAILABLE, KEEPS, AUDITED = 1, 2, 4
 RELEASING = 1
 REVOKED, FINAL = 0, 1
 POOLS_MAX = 32
+TIMEOUT = 15
 
 REQUEST = struct.Struct('=IIQQQQQII')
 REPLY = struct.Struct('=IIQQQQQiIII')
-STORE = struct.Struct('=QIIII33s160s7x')
+STORE = struct.Struct('=QIIII33s160s3xi')
 POOL = struct.Struct('=QQQQII512s')
 ENTRY = struct.Struct('=QQ')
 
 Reply = collections.namedtuple('Reply', 'version kind serial pool bytes length used error store n reserved tail fd')
-Store = collections.namedtuple('Store', 'capacity index kind flags page_size name reason')
+Store = collections.namedtuple('Store', 'capacity index kind flags page_size name reason node')
 Pool = collections.namedtuple('Pool', 'pool bytes length used flags record')
 
 
@@ -49,7 +50,7 @@ class Jobs:
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.socket.connect(str(path))
-        self.socket.settimeout(15)
+        self.socket.settimeout(TIMEOUT)
         self.serial = 0
         self.events = []
 
@@ -102,7 +103,7 @@ class Jobs:
                 assert reply.serial == 0
                 self.events.append(reply)
         finally:
-            self.socket.settimeout(15)
+            self.socket.settimeout(TIMEOUT)
         event = next(e for e in self.events if e.kind == kind)
         self.events.remove(event)
         return event

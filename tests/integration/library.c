@@ -3,14 +3,19 @@
  * The library at work, for test_library.py. The daemon is that of $PMBROKER_SOCKET.
  *
  *     library life     fill, trim, resize and close a pool, and be refused what is too much
+ *     library grow     a pool without a size, until the quota is used up and beyond
  *     library churn    allocate, free, grow and shrink from several threads until standard input ends; the
  *                      daemon may come and go
  *     library hold     keep a pool; each line on standard input is answered by one on standard output
+ *     library events [poll] [raw]
+ *                      keep a pool and print what is told about it, until standard input ends; with a loop of
+ *                      its own; with a raw pool, of which it gives back what is wanted
  *
  * Ends with 0, or with 1 and a line that says what was not as it should be.
  */
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -115,6 +120,36 @@ static int life(void)
                 pmb_pool_close(pool);
                 EXPECT(pmb_pool_create(client, &(struct pmb_pool_options){.size = 40 * MIB}, &pool) == 0);
         }
+        close_pool();
+        return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------- grow */
+
+static int grow(void)
+{
+        struct pmb_pool_info info;
+        struct pmb_pool *other;
+        char why[512];
+
+        open_pool(0, 0);
+        EXPECT(size_of_pool() == 8 * MIB);
+        EXPECT(pmb_pool_info(pool, &info) == 0 && info.max_size == 64 * MIB);
+        EXPECT(fill(4096) == 64 * MIB);
+        EXPECT(size_of_pool() == 64 * MIB);
+        EXPECT(fill(64 * MIB) == 64 * MIB);
+        EXPECT(pmb_pool_trim(pool, 0) == (int64_t)(62 * MIB));
+        EXPECT(fill(MIB) == 64 * MIB);
+
+        /* What somebody else of the tenant has is not there to grow into. */
+        EXPECT(pmb_pool_trim(pool, 0) == (int64_t)(62 * MIB));
+        EXPECT(pmb_pool_create(client, &(struct pmb_pool_options){.size = 40 * MIB}, &other) == 0);
+        EXPECT(fill(4096) == 24 * MIB);
+        EXPECT(pmb_pool_explain(pool, why, sizeof(why)) > 0);
+        EXPECT(strstr(why, " of 24M ") && strstr(why, "did not") && strstr(why, "64M of 64M"));
+        pmb_pool_close(other);
+        (void)usleep(500000);
+        EXPECT(fill(4096) == 64 * MIB);
         close_pool();
         return 0;
 }
@@ -228,10 +263,74 @@ static int hold(void)
         return 0;
 }
 
+/* ------------------------------------------------------------------------------------------------ events */
+
+static void print_event(const struct pmb_event *event, void *userdata)
+{
+        static const char *const names[] = {
+                [PMB_EVENT_RESIZED] = "resized",
+                [PMB_EVENT_RECLAIM] = "reclaim",
+                [PMB_EVENT_REVOKED] = "revoked",
+                [PMB_EVENT_RECONNECTED] = "reconnected",
+                [PMB_EVENT_CLOSING] = "closing",
+                [PMB_EVENT_REVOKING] = "revoking",
+        };
+        bool raw = *(bool *)userdata;
+
+        EXPECT(!event->pool == (event->type == PMB_EVENT_RECONNECTED || event->type == PMB_EVENT_CLOSING));
+        EXPECT(!event->pool || event->pool == pool);
+        printf("%s %u %u\n", names[event->type], (unsigned)(event->size / MIB),
+                (unsigned)(event->target / MIB));
+        if (raw && event->type == PMB_EVENT_RECLAIM && event->size > event->target)
+                EXPECT(pmb_pool_give_back(pool, (uint32_t)(event->target / PMB_UNIT),
+                               (uint32_t)((event->size - event->target) / PMB_UNIT)) == 0);
+}
+
+static int events(bool poll_ourselves, bool raw)
+{
+        struct pmb_pool_options options = {
+                .size = 32 * MIB, .max_size = 128 * MIB, .name = "events", .flags = raw ? PMB_POOL_RAW : 0};
+        char byte;
+
+        (void)setvbuf(stdout, NULL, _IOLBF, 0);
+        EXPECT(pmb_client_connect(NULL, poll_ourselves ? PMB_CLIENT_NO_THREAD : 0, &client) == 0);
+        pmb_client_set_handler(client, print_event, &raw);
+        EXPECT(pmb_pool_create(client, &options, &pool) == 0);
+        EXPECT(raw || pmb_malloc(pool, 10 * MIB));
+        puts("ready");
+        if (!poll_ourselves) {
+                while (read(0, &byte, 1) > 0)
+                        ;
+        } else {
+                struct pollfd p[] = {
+                        {.fd = 0, .events = POLLIN}, {.fd = pmb_client_fd(client), .events = POLLIN}};
+
+                for (;;) {
+                        EXPECT(poll(p, 2, -1) > 0);
+                        if (p[0].revents)
+                                break;
+                        EXPECT(pmb_client_dispatch(client) >= 0);
+                }
+        }
+        close_pool();
+        return 0;
+}
+
 int main(int argc, char **argv)
 {
+        bool poll_ourselves = false, raw = false;
+
+        if (argc >= 2 && strcmp(argv[1], "events") == 0) {
+                for (int i = 2; i < argc; i++) {
+                        poll_ourselves = poll_ourselves || strcmp(argv[i], "poll") == 0;
+                        raw = raw || strcmp(argv[i], "raw") == 0;
+                }
+                return events(poll_ourselves, raw);
+        }
         if (argc == 2 && strcmp(argv[1], "life") == 0)
                 return life();
+        if (argc == 2 && strcmp(argv[1], "grow") == 0)
+                return grow();
         if (argc == 2 && strcmp(argv[1], "churn") == 0)
                 return churn();
         if (argc == 2 && strcmp(argv[1], "hold") == 0)

@@ -31,11 +31,16 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 UNIT = 2 * MIB
 PACKET_MAX = 4096
-EVENTS = ('resized', 'reclaim', 'revoked', 'closing')
+EVENTS = ('resized', 'reclaim', 'revoked', 'closing', 'revoking', 'happened')
 TIMEOUT = 10
 
 libc = ctypes.CDLL(None)
 libc.close_range.argtypes = [ctypes.c_uint, ctypes.c_uint, ctypes.c_int]
+
+
+def tee(pipe, other, n):
+    """As tee(2): the other pipe gets what is in the first one, and stays there."""
+    return libc.tee(pipe, other, ctypes.c_size_t(n), 2)
 
 
 def _generate():
@@ -319,6 +324,10 @@ class Client:
 
     # memory
 
+    def number_of(self, pool):
+        """Of its descriptor, in this process."""
+        return self.fds[pool]
+
     def has_fd(self, pool):
         return pool in self.fds
 
@@ -386,6 +395,16 @@ class Client:
         m = self._map(pool)
         end = len(m) // UNIT if count is None else first + count
         return all(m[i * UNIT:(i + 1) * UNIT] == bytes([(value + i) % 256]) * UNIT for i in range(first, end))
+
+    def pin(self, pool, offset):
+        """Have a page of it in a pipe; the fd to read that from."""
+        reader, writer = os.pipe()
+        page = ctypes.c_char.from_buffer(self._map(pool), offset)
+        place = (ctypes.c_size_t * 2)(ctypes.addressof(page), 4096)
+        del page
+        n = libc.vmsplice(writer, place, 1, 0)
+        os.close(writer)
+        return reader if n == 4096 else None
 
     def touch(self, pool, *offsets):
         """Store a byte at each offset, in a child: 0, or the number of the signal that killed it."""

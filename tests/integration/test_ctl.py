@@ -65,11 +65,11 @@ def test_list_json(ctl):
     assert rows[0] == {
         'id': '3f9c2b7a10d4e586', 'name': 'web', 'tenant': 'batch', 'user': 'root', 'uid': 0, 'pid': 4711,
         'command': 'web', 'store': 'pmem0', 'limit': 64 * MIB, 'used': 66 * MIB, 'max': 64 * MIB, 'length': 64 * MIB,
-        'target': None, 'state': 'ready', 'enforced': 'kernel', 'age': 200}
+        'target': None, 'state': 'ready', 'enforced': 'kernel', 'grace': None, 'age': 200}
     assert rows[1] == {
         'id': '0000000000000abc', 'name': None, 'tenant': 'batch', 'user': str(NAMELESS_UID), 'uid': NAMELESS_UID,
         'pid': None, 'command': 'redis-server', 'store': 'pmem0', 'limit': 3 * GIB // 2, 'used': None, 'max': 4 * GIB,
-        'length': 2 * GIB, 'target': GIB, 'state': 'resizing', 'enforced': 'kernel', 'age': 90000}
+        'length': 2 * GIB, 'target': GIB, 'state': 'resizing', 'enforced': 'kernel', 'grace': None, 'age': 90000}
     assert rows[2]['enforced'] == 'audit' and rows[2]['used'] == 0
     assert ctl('list', '-J', '--bytes') == out
     assert ctl('list', '-J', '-o', 'ID,LIMIT') == '''\
@@ -228,6 +228,7 @@ SHOWN = '''\
   TARGET: -
    STATE: ready
 ENFORCED: kernel
+   GRACE: -
      AGE: 3min
 '''
 
@@ -256,6 +257,7 @@ def test_show_options(ctl):
    "target": null,
    "state": "ready",
    "enforced": "kernel",
+   "grace": null,
    "age": 200
 }
 '''
@@ -299,7 +301,7 @@ def test_show_another_pool(ctl, fake):
 
 # ------------------------------------------------------------------------------------------- stores, tenants, status
 
-def test_stores(ctl):
+def test_stores(ctl, fake):
     assert ctl('stores') == '''\
 NAME  KIND  STATE       CAPACITY CHARGED FREE POOLS PAGE ENFORCED KEEPS REASON
 pmem0 fsdax available         8G    1.5G 6.5G     2   2M kernel   yes   -
@@ -314,16 +316,20 @@ pmem0 6979321856
     assert json.loads(ctl('stores', 'cxl', '-J')) == {'stores': [
         {'name': 'cxl', 'kind': 'kmem', 'state': 'unavailable', 'capacity': 0, 'charged': 0, 'free': 0, 'pools': 0,
          'page': None, 'enforced': 'kernel', 'keeps': False, 'dax': None, 'quota': None, 'seal': None,
-         'reason': 'preparing'}]}
+         'surplus': None, 'node': None, 'created': 0, 'released': 0, 'reason': 'preparing'}]}
+    fake.stores[1].MergeFrom(pb.StoreRow(available=True, node=2, dax=pb.HOLDS, quota=pb.HOLDS, seal=pb.NOT_TESTED))
+    assert ctl('stores', 'cxl', '-o', 'NAME,DAX,QUOTA,SEAL,NODE', '--noheadings') == 'cxl  yes yes   -       2\n'
+    fake.stores[0].surplus = 4 * MIB
+    assert ctl('stores', 'pmem0', 'dev', '-o', 'NAME,SURPLUS', '--noheadings') == 'pmem0      4M\ndev         -\n'
     ctl('stores', 'dev', 'nix', status=REFUSED, err=said('store nix: there is no such store'))
 
 
 def test_tenants(ctl, fake):
     assert ctl('tenants') == '''\
-NAME    CHARGED LIMIT PERCENT POOLS MAXPOOLS LARGEST STORES
-batch      1.5G    8G       -     2       16      4G pmem0 dev
-both         0B    1G     50%     0        8       - -
-default      2M     -     25%     1        -       - -
+NAME    CHARGED LIMIT PERCENT POOLS MAXPOOLS LARGEST SET         STORES
+batch      1.5G    8G       -     2       16      4G Bytes,Pools pmem0 dev
+both         0B    1G     50%     0        8       - -           -
+default      2M  2.3G     25%     1        -       - -           -
 '''
     assert fake.asked() == ['list_tenants'] * 2
     assert ctl('tenants', 'default', 'batch', '-o', 'NAME,CHARGED', '--bytes', '--noheadings') == '''\
@@ -331,8 +337,8 @@ default    2097152
 batch   1610612736
 '''
     assert json.loads(ctl('tenants', 'default', '-J')) == {'tenants': [
-        {'name': 'default', 'charged': 2 * MIB, 'limit': None, 'percent': 25, 'pools': 1, 'maxpools': None,
-         'largest': None, 'stores': None}]}
+        {'name': 'default', 'charged': 2 * MIB, 'limit': 9 * GIB // 4, 'percent': 25, 'pools': 1,
+         'maxpools': None, 'largest': None, 'set': None, 'created': 0, 'released': 0, 'refused': 0, 'stores': None}]}
     ctl('tenants', 'nix', status=REFUSED, err=said('tenant nix: there is no such tenant'))
 
 

@@ -19,19 +19,27 @@ def columns_of(verb):
     return re.findall(r'^[* ] ([A-Z]+) ', help_of(verb), re.M)
 
 
+def options_of(verb):
+    """Those of its own."""
+    text = help_of(verb)
+    found = re.search(rf'\nOptions of {verb}:\n(.*?)\n\n', text, re.S)
+    return re.findall(r'^      (--[a-z-]+)', found[1], re.M) if found else []
+
+
 OPTIONS = re.findall(r'^  (?:(-\w), |    )(--\w+)', help_of(), re.M) if CTL.exists() else []
 
 
 def test_help():
     text = help_of()
-    assert re.findall(r'^  ([a-z]+) ', text, re.M) == list(VERBS)
-    assert len(OPTIONS) == 9
+    assert re.findall(r'^  ([a-z-]+) ', text, re.M) == list(VERBS)
+    assert len(OPTIONS) == 11
     assert all(len(line) <= 100 for line in text.splitlines())
     for verb in VERBS:
         text = help_of(verb)
         assert text.startswith(f'Usage: pmbrokerctl [OPTION...] {verb}')
         assert '\nExamples:\n  pmbrokerctl' in text
         assert all(option in text for _, option in OPTIONS)
+        assert 'Options of' in text or not options_of(verb)
         assert all(len(line) <= 100 for line in text.splitlines())
 
 
@@ -45,6 +53,11 @@ def test_manual():
             assert re.search(rf'^\.B {column}$', text, re.M), column
     for short, option in OPTIONS:
         assert option in text and (not short or f'{short}' in text)
+    for verb in VERBS:
+        for option in options_of(verb):
+            assert re.search(rf'^\.BR? {option}\b.*\n(?:.*\n)*?For\n(?:.*\n)*?.*\b{verb}\b', text, re.M), (verb, option)
+    for variable in ('PMBROKER_SSH', 'PMBROKER_PAGER', 'NO_COLOR', 'COLUMNS', 'PMBROKER_FD', 'PMBROKER_POOL'):
+        assert variable in text
     for status in range(5):
         assert re.search(rf'^\.B {status}$', text, re.M)
     for word in ('PMBROKER_SOCKET', '/run/pmbroker/pmbroker.sock', 'EXAMPLES'):
@@ -60,6 +73,8 @@ def test_completions_know_all(shell):
             assert re.search(rf'\b{column}\b', text), column
     for short, option in OPTIONS:
         assert option in text and (not short or short in text)
+    for verb in VERBS:
+        assert all(option in text for option in options_of(verb)), verb
 
 
 def complete(fake, *words):
@@ -79,9 +94,9 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 
 def test_bash_completion(fake):
     assert complete(fake, '') == sorted(VERBS)
-    assert complete(fake, 're') == ['regions', 'resize', 'revoke']
+    assert complete(fake, 're') == ['regions', 'reload', 'resize', 'revoke']
     assert complete(fake, '-q', 'li') == ['list']
-    assert complete(fake, '--no') == ['--noheadings']
+    assert complete(fake, '--no') == ['--no-pager', '--noheadings']
     assert complete(fake, 'list', '--b') == ['--bytes']
     assert complete(fake, 'show', '') == ['0000000000000abc', '3f00000000000001', '3f9c2b7a10d4e586', 'cache', 'web']
     assert complete(fake, 'revoke', '3f') == ['3f00000000000001', '3f9c2b7a10d4e586']
@@ -97,6 +112,14 @@ def test_bash_completion(fake):
     assert complete(fake, 'list', '--output', '=', 'L') == ['LENGTH', 'LIMIT']  # bash splits at =
     assert complete(fake, '--socket', '=', '/nonexistent', 'show', '') == []
     assert complete(fake, 'status', 'x', '') == []
+    assert complete(fake, 'drain', '') == ['cxl', 'dev', 'pmem0']
+    assert complete(fake, 'drain', '--u') == ['--undo']
+    assert complete(fake, 'set-limit', 'b') == ['batch', 'both']
+    assert complete(fake, 'set-limit', 'batch', 'P') == ['PoolBytes=', 'Pools=']
+    assert complete(fake, 'top', '--sort', 'a') == ['age']
+    assert complete(fake, 'create', '--size', '1', '--store', 'p') == ['pmem0']
+    assert complete(fake, 'create', '--size', '1G', '--', 'printe') == ['printenv']
+    assert complete(fake, 'revoke', '--grace', '30', 'w') == ['web']
 
 
 def test_bash_completion_hostile(fake):
@@ -108,3 +131,25 @@ def test_bash_completion_hostile(fake):
 
 def test_bash_completion_without_daemon(fake):
     assert complete(fake, '-S', '/nonexistent', 'show', '') == []
+
+
+def test_every_record_is_explained():
+    """The message ids of the source are those of the catalogue and of pmbrokerd(8)."""
+    source = set(re.findall(r'\{"([0-9a-f]{32})"', (ROOT / 'daemon/ipc/chronicle.c').read_text()))
+    catalogue = re.findall(r'^-- ([0-9a-f]{32})$', (ROOT / 'systemd/pmbroker.catalog').read_text(), re.M)
+    page = re.findall(r'^([0-9a-f]{32})  ', (ROOT / 'man/pmbrokerd.8').read_text(), re.M)
+    assert len(source) == 11
+    assert sorted(source) == sorted(catalogue) == sorted(page)
+    script = set(re.findall(r'[0-9a-f]{32}', (ROOT / 'examples/monitoring/who-held').read_text()))
+    assert script < source
+
+
+def test_zsh_completion_is_zsh():
+    subprocess.run(['zsh', '-n', ROOT / 'ctl/completions/zsh/_pmbrokerctl'], check=True)
+
+
+@pytest.mark.parametrize('page', sorted((ROOT / 'man').glob('*.[1-9]')), ids=lambda page: page.name)
+def test_pages_are_clean(page):
+    """What man says of them is nothing."""
+    result = subprocess.run(['man', '--warnings=w', '-Tutf8', '-Z', page], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, '')

@@ -176,9 +176,9 @@ def test_socket_path(ctl, fake):
     (['list', '-J', '-r'], '--json and --raw exclude each other; see pmbrokerctl --help'),
     (['status', '-o', 'ID'], 'status has no columns: --output means nothing here'),
     (['tenants', '-o', 'NAME,NIX'], "unknown column 'NIX'; there are: NAME, CHARGED, LIMIT, PERCENT, POOLS, MAXPOOLS, "
-                                    'LARGEST, STORES'),
+                                    'LARGEST, SET, CREATED, RELEASED, REFUSED, STORES'),
     (['list', '-o', ''], "unknown column ''; there are: ID, NAME, TENANT, USER, UID, PID, COMMAND, STORE, LIMIT, USED, "
-                         'MAX, LENGTH, TARGET, STATE, ENFORCED, AGE'),
+                         'MAX, LENGTH, TARGET, STATE, ENFORCED, GRACE, AGE'),
 ])
 def test_usage(ctl, fake, words, why):
     assert ctl(*words, status=USAGE, err=said(why)) == ''

@@ -61,16 +61,21 @@ def test_provision(ctl, fake, steps, words, status):  # noqa: F811
     out = ctl('provision', '--store', 'pmem0', status=status)
     assert out.splitlines()[0] == f'pmem0: {words}' and len(out.splitlines()) == 1 + len(steps)
     found = json.loads(ctl('provision', '--json', status=status))['stores']
-    assert [s['store'] for s in found] == ['pmem0'] and found[0]['refused'] == (status == REFUSED)
-    assert fake.asked() == ['provision', 'list_stores', 'provision']
+    assert [s['refused'] for s in found] == [status == REFUSED] * 2  # pmem0 and cxl
+    assert fake.asked() == ['provision', 'list_stores', 'provision', 'provision']
 
 
 def test_provision_says_that_nothing_changed(ctl, fake):  # noqa: F811
     fake.answers['provision'] = report(step(1, EXISTS, 'a\u202eb'))
-    assert ctl('provision', '--apply') == '''\
+    assert ctl('provision', '--apply', '--store', 'pmem0') == '''\
 pmem0: nothing to do, nothing changed
   exists   region       a\\xe2\\x80\\xaeb
 '''
+
+
+def test_memory_is_a_step(ctl, fake):  # noqa: F811
+    fake.answers['provision'] = report(step(8, EXISTS, 'x'))
+    assert ctl('provision', '--store', 'cxl').splitlines()[1] == '  exists   memory       x'
 
 
 def test_deprovision(ctl, fake):  # noqa: F811

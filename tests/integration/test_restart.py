@@ -41,6 +41,15 @@ def again(daemon, user):
 
 # --------------------------------------------------------------------------------------------------------- broker
 
+def without_counters(rows):
+    """What is counted from the start of the broker on."""
+    for row in rows.values():
+        for field in 'created', 'released', 'refused':
+            if field in row.DESCRIPTOR.fields_by_name:
+                row.ClearField(field)
+    return rows
+
+
 def test_broker_comes_back_and_clients_lose_nothing(daemon, refused):
     user = daemon.user(ALICE)
     grants = [user.create(4 * MIB, max=16 * MIB, name=f'n{i}') for i in range(8)]
@@ -62,7 +71,8 @@ def test_broker_comes_back_and_clients_lose_nothing(daemon, refused):
     rows = sorted(user.resume(), key=lambda row: order[row.pool])
     assert [(r.pool, r.name, r.size, r.length, r.max) for r in rows] == \
         [(r.pool, r.name, r.size, r.length, r.max) for r in before]
-    assert daemon.stores() == stores and daemon.tenants() == tenants
+    assert without_counters(daemon.stores()) == without_counters(stores)
+    assert without_counters(daemon.tenants()) == without_counters(tenants)
     assert {r.pool: (r.uid, r.pid, r.tenant, r.state, r.used) for r in daemon.pools()} == \
         {r.pool: (r.uid, r.pid, r.tenant, r.state, r.used) for r in before}
     for i, g in enumerate(grants):

@@ -7,6 +7,7 @@ from daemon import broker, store, tenant
 from pmbproto import GIB, MIB, UNIT
 
 LARGEST = 1 << 46
+OF_QUOTA = 2 ** 64 - 1  # as much as the quota permits
 NO_SIZES = [0, 1, UNIT - 1, UNIT + 1, 3 * UNIT - 1, LARGEST + 1, LARGEST + UNIT, 2 ** 63, 2 ** 64 - UNIT, 2 ** 64 - 1]
 
 
@@ -56,7 +57,7 @@ def test_create_of_the_largest_size_is_only_too_much(user, refused):
         user.create(LARGEST)
 
 
-@pytest.mark.parametrize('limit', [n for n in NO_SIZES if n != 0] + [UNIT])
+@pytest.mark.parametrize('limit', [n for n in NO_SIZES if n not in (0, OF_QUOTA)] + [UNIT])
 def test_max_out_of_range_or_below_size_is_invalid(user, refused, limit):
     with refused('INVALID', asked=limit):
         user.create(2 * UNIT, max=limit)
@@ -67,6 +68,12 @@ def test_max_is_kept(user, limit):
     grant = user.create(2 * UNIT, max=limit)
     assert grant.max == limit
     assert user.pool(grant.pool).max == limit
+
+
+def test_max_of_the_quota(start, kind):
+    daemon = start(broker(), store('main', kind, '128M'), tenant('default', Bytes='64M', PoolBytes='33M'))
+    grant = daemon.user().create(2 * UNIT, max=OF_QUOTA)
+    assert (grant.size, grant.max) == (2 * UNIT, 16 * UNIT)
 
 
 # --------------------------------------------------------------------------------------------------------- resize

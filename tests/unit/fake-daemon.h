@@ -73,6 +73,7 @@ typedef struct FakeDaemon {
         uint64_t next_id;
         uint64_t event_serial;
         uint64_t capacity;   /* units; 0: no limit */
+        uint64_t quota;      /* bytes that one pool may have */
         bool counts_nothing; /* as a daemon of before did not count gifts */
 
         /*
@@ -220,6 +221,8 @@ static inline void fake_do_create(FakeDaemon *f, const Pmbroker__V1__ClientPacke
                         .request_id = q->request_id,
                         .max = c->max,
                         .gifts = !f->counts_nothing};
+                if (pool->max == WIRE_MAX_OF_QUOTA)
+                        pool->max = f->quota;
                 (void)snprintf(pool->name, sizeof(pool->name), "%s", c->name);
                 pool->fd = memfd_create("pool", MFD_CLOEXEC);
                 assert(pool->fd >= 0);
@@ -581,6 +584,7 @@ static inline FakeDaemon *fake_new(void)
                 f->sessions[i] = -EBADF;
         f->next_id = 0xabc0000000000001;
         f->page = 3;
+        f->quota = FAKE_UNITS * FAKE_UNIT;
         f->seed = 1;
         fake_listen(f);
         if (pthread_create(&f->thread, NULL, fake_run, f) != 0)
@@ -647,6 +651,20 @@ static inline void fake_reclaim(FakeDaemon *f, uint64_t id, uint64_t target)
         reclaim.target = target;
         p.body_case = PMBROKER__V1__SERVER_PACKET__BODY_RECLAIM;
         p.reclaim = &reclaim;
+        fake_lock(f);
+        fake_send_event(f, &p);
+        fake_unlock(f);
+}
+
+static inline void fake_announce(FakeDaemon *f, uint64_t id, uint64_t grace_usec)
+{
+        Pmbroker__V1__ServerPacket p = PMBROKER__V1__SERVER_PACKET__INIT;
+        Pmbroker__V1__Revoking revoking = PMBROKER__V1__REVOKING__INIT;
+
+        revoking.pool = id;
+        revoking.grace_usec = grace_usec;
+        p.body_case = PMBROKER__V1__SERVER_PACKET__BODY_REVOKING;
+        p.revoking = &revoking;
         fake_lock(f);
         fake_send_event(f, &p);
         fake_unlock(f);

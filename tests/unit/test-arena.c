@@ -45,6 +45,27 @@ static void memory_free(Memory *m)
         (void)munmap(m->base, m->size);
 }
 
+/* Any size, back by its class. */
+static void put(Memory *m, void *p)
+{
+        unsigned class = pagemap_get(m->arena.map, (uint64_t)((uint8_t *)p - m->base));
+
+        if (class == CLASS_HUGE)
+                assert_true(arena_put_huge(&m->arena, p));
+        else
+                arena_put(&m->arena, class, &p, 1);
+}
+
+static uint64_t count_out(Memory *m)
+{
+        uint64_t n[N_CLASSES], sum = 0;
+
+        arena_count(&m->arena, n);
+        for (unsigned k = 0; k < N_CLASSES; k++)
+                sum += n[k];
+        return sum;
+}
+
 static void test_extents_come_back(void **state)
 {
         void *blocks[64];
@@ -53,15 +74,15 @@ static void test_extents_come_back(void **state)
         (void)state;
         memory_new(&m, 32 * MIB);
         for (int i = 0; i < 64; i++) {
-                blocks[i] = pmbj_mallocx(100 * KIB + (size_t)i * 4096, m.arena.flags);
+                blocks[i] = arena_take_one(&m.arena, 100 * KIB + (size_t)i * 4096, 0);
                 assert_non_null(blocks[i]);
                 assert_true((uint8_t *)blocks[i] >= m.base && (uint8_t *)blocks[i] < m.base + m.size);
         }
         assert_true(m.arena.units.free.total < 26 * MIB);
-        assert_true(arena_allocated(&m.arena) >= 64 * 100 * KIB);
+        assert_int_equal(count_out(&m), 64);
         for (int i = 0; i < 64; i++)
-                pmbj_dallocx(blocks[i], MALLOCX_TCACHE_NONE);
-        assert_int_equal(arena_allocated(&m.arena), 0);
+                put(&m, blocks[i]);
+        assert_int_equal(count_out(&m), 0);
         arena_purge(&m.arena);
 
         /* All of it, in one piece: no metadata, nothing retained. */
@@ -70,19 +91,116 @@ static void test_extents_come_back(void **state)
         memory_free(&m);
 }
 
-static void test_expands_in_place(void **state)
+/* Every class in batches: sizes, places, marks, figures. */
+static void test_batches(void **state)
+{
+        Memory m;
+
+        (void)state;
+        memory_new(&m, 64 * MIB);
+        for (unsigned k = CLASS_FIRST; k <= CLASS_LAST; k++) {
+                void *blocks[256];
+                uint64_t n_out[N_CLASSES];
+                unsigned n = 0, more;
+
+                while (n < 256 && n * class_sizes[k] < 32 * MIB) {
+                        more = arena_take(&m.arena, k, blocks + n, 1 + n % 7);
+                        assert_in_range(more, 1, 1 + n % 7);
+                        n += more;
+                        if (n + 8 > 256)
+                                break;
+                }
+                arena_count(&m.arena, n_out);
+                assert_int_equal(n_out[k], n);
+                for (unsigned i = 0; i < n; i++) {
+                        uint64_t offset = (uint64_t)((uint8_t *)blocks[i] - m.base);
+
+                        assert_true(offset + class_sizes[k] <= m.size);
+                        assert_int_equal(pagemap_get(m.arena.map, offset), k);
+                        assert_int_equal(pmbj_sallocx(blocks[i], 0), class_sizes[k]);
+                        memset(blocks[i], (int)i, class_sizes[k]);
+                }
+                for (unsigned i = 0; i < n; i++)
+                        assert_int_equal(*(uint8_t *)blocks[i], i % 256);
+                arena_put(&m.arena, k, blocks, n);
+                arena_purge(&m.arena);
+        }
+        assert_int_equal(m.arena.units.free.total, 64 * MIB);
+        for (uint64_t offset = 0; offset < m.size; offset += 4096)
+                assert_int_equal(pagemap_get(m.arena.map, offset), CLASS_NONE);
+        memory_free(&m);
+}
+
+static void test_resize_in_place(void **state)
+{
+        Memory m;
+        void *p, *q;
+
+        (void)state;
+        memory_new(&m, 32 * MIB);
+        p = arena_take_one(&m.arena, 64 * KIB, 0);
+        assert_non_null(p);
+        assert_true(arena_resize(&m.arena, p, MIB));
+        assert_int_equal(pagemap_get(m.arena.map, 0), sizeclass_of(MIB));
+        assert_true(arena_resize(&m.arena, p, 16 * MIB));
+        assert_int_equal(pagemap_get(m.arena.map, 0), CLASS_HUGE);
+        assert_int_equal(arena_size_huge(&m.arena, p), 16 * MIB);
+        assert_false(arena_resize(&m.arena, p, 64 * MIB));
+        assert_int_equal(arena_size_huge(&m.arena, p), 16 * MIB);
+        assert_true(arena_resize(&m.arena, p, 20 * KIB));
+        assert_int_equal(pagemap_get(m.arena.map, 0), sizeclass_of(20 * KIB));
+        q = arena_take_one(&m.arena, 16 * KIB, 0);
+        assert_ptr_equal(q, (uint8_t *)p + 20 * KIB);
+        assert_false(arena_resize(&m.arena, p, 24 * KIB));
+        assert_int_equal(count_out(&m), 2);
+        put(&m, p);
+        put(&m, q);
+        assert_int_equal(count_out(&m), 0);
+        memory_free(&m);
+}
+
+/* A block of whole pages leaves no mark but its own, and a huge one is put back once. */
+static void test_marks(void **state)
 {
         Memory m;
         void *p;
 
         (void)state;
         memory_new(&m, 32 * MIB);
-        p = pmbj_mallocx(64 * KIB, m.arena.flags);
-        assert_non_null(p);
-        assert_ptr_equal(pmbj_rallocx(p, MIB, m.arena.flags), p);
-        assert_ptr_equal(pmbj_rallocx(p, 16 * MIB, m.arena.flags), p);
-        assert_int_equal(pmbj_sallocx(p, 0), 16 * MIB);
-        pmbj_dallocx(p, MALLOCX_TCACHE_NONE);
+        for (int i = 0; i < 1000; i++)
+                assert_non_null(arena_take_one(&m.arena, 4096, 0));
+        memory_free(&m);
+
+        memory_new(&m, 32 * MIB);
+        for (uint64_t offset = 0; offset < m.size; offset += 4096)
+                pagemap_set(m.arena.map, offset, CLASS_FIRST);
+        p = arena_take_one(&m.arena, 32 * MIB, 0);
+        assert_ptr_equal(p, m.base);
+        for (uint64_t offset = 4096; offset < m.size; offset += 4096)
+                assert_int_equal(pagemap_get(m.arena.map, offset), CLASS_NONE);
+        assert_int_equal(arena_size_huge(&m.arena, m.base + 4096), 0);
+        assert_true(arena_put_huge(&m.arena, p));
+        assert_false(arena_put_huge(&m.arena, p));
+        memory_free(&m);
+}
+
+static void test_take_lower(void **state)
+{
+        void *low, *high, *p;
+        Memory m;
+
+        (void)state;
+        memory_new(&m, 32 * MIB);
+        low = arena_take_one(&m.arena, MIB, 0);
+        high = arena_take_one(&m.arena, MIB, 0);
+        assert_true(low < high);
+        assert_null(arena_take_lower(&m.arena, high, MIB));
+        put(&m, low);
+        arena_purge(&m.arena);
+        p = arena_take_lower(&m.arena, high, MIB);
+        assert_ptr_equal(p, low);
+        assert_null(arena_take_lower(&m.arena, p, MIB));
+        assert_int_equal(count_out(&m), 2);
         memory_free(&m);
 }
 
@@ -95,17 +213,16 @@ static void test_zero_is_zero(void **state)
         (void)state;
         memory_new(&m, 32 * MIB);
         for (unsigned round = 0; round < 6; round++) {
-                void *all = pmbj_mallocx(28 * MIB, m.arena.flags);
+                void *all = arena_take_one(&m.arena, 28 * MIB, 0);
 
                 assert_non_null(all);
                 memset(all, 0xff, 28 * MIB);
-                pmbj_dallocx(all, MALLOCX_TCACHE_NONE);
+                put(&m, all);
                 if (round % 2)
                         arena_purge(&m.arena);
                 for (unsigned i = 0; i < ELEMENTSOF(sizes); i++) {
-                        uint8_t *p = pmbj_mallocx(sizes[i], m.arena.flags | MALLOCX_ZERO);
-                        uint8_t *q =
-                                pmbj_mallocx(sizes[i], m.arena.flags | MALLOCX_ZERO | MALLOCX_ALIGN(65536));
+                        uint8_t *p = arena_take_one(&m.arena, sizes[i], MALLOCX_ZERO);
+                        uint8_t *q = arena_take_one(&m.arena, sizes[i], MALLOCX_ZERO | MALLOCX_ALIGN(65536));
 
                         assert_non_null(p);
                         assert_non_null(q);
@@ -114,8 +231,8 @@ static void test_zero_is_zero(void **state)
                                         fail_msg("byte %zu of %zu is not zero", k, sizes[i]);
                         memset(p, 0xff, sizes[i]);
                         memset(q, 0xff, sizes[i]);
-                        pmbj_dallocx(p, MALLOCX_TCACHE_NONE);
-                        pmbj_dallocx(q, MALLOCX_TCACHE_NONE);
+                        put(&m, p);
+                        put(&m, q);
                 }
                 arena_purge(&m.arena);
         }
@@ -131,12 +248,12 @@ static void test_two_arenas_do_not_mix(void **state)
         memory_new(&b, 16 * MIB);
         for (int i = 0; i < 10000; i++) {
                 size_t size = (size_t)(i % 300) * 16 + 8;
-                uint8_t *p = pmbj_mallocx(size, a.arena.flags), *q = pmbj_mallocx(size, b.arena.flags);
+                uint8_t *p = arena_take_one(&a.arena, size, 0), *q = arena_take_one(&b.arena, size, 0);
 
                 assert_true(p >= a.base && p < a.base + a.size);
                 assert_true(q >= b.base && q < b.base + b.size);
-                pmbj_dallocx(p, MALLOCX_TCACHE_NONE);
-                pmbj_dallocx(q, MALLOCX_TCACHE_NONE);
+                put(&a, p);
+                put(&b, q);
         }
         memory_free(&a);
         memory_free(&b);
@@ -151,7 +268,7 @@ static void test_many_arenas_in_turn(void **state)
 
                 memory_new(&m, 4 * MIB);
                 for (int k = 0; k < 20; k++)
-                        assert_non_null(pmbj_mallocx((size_t)k * 1000 + 1, m.arena.flags));
+                        assert_non_null(arena_take_one(&m.arena, (size_t)k * 1000 + 1, 0));
                 memory_free(&m);
         }
 }
@@ -243,7 +360,10 @@ int main(int argc, char **argv)
                 cmocka_unit_test(test_settings),
                 cmocka_unit_test(test_environment_is_ignored),
                 cmocka_unit_test(test_extents_come_back),
-                cmocka_unit_test(test_expands_in_place),
+                cmocka_unit_test(test_batches),
+                cmocka_unit_test(test_resize_in_place),
+                cmocka_unit_test(test_marks),
+                cmocka_unit_test(test_take_lower),
                 cmocka_unit_test(test_zero_is_zero),
                 cmocka_unit_test(test_two_arenas_do_not_mix),
                 cmocka_unit_test(test_many_arenas_in_turn),

@@ -457,7 +457,7 @@ static Refusal predict_create(
 
         if (!valid(size))
                 return no(RESULT_INVALID, size, 0, 0, "");
-        if (max != 0 && (!valid(max) || max < size))
+        if (max != 0 && max != BROKER_MAX_OF_QUOTA && (!valid(max) || max < size))
                 return no(RESULT_INVALID, max, 0, 0, "");
         if (tenant < 0)
                 return no(RESULT_NO_TENANT, 0, 0, 0, "");
@@ -506,10 +506,30 @@ static void check_limits(const Model *m, const ModelPool *pool)
                             percent_of(m->stores[pool->store].capacity, t->percent));
 }
 
+static uint64_t random_max(Model *m)
+{
+        return one_in(m, 2) ? 0 : one_in(m, 4) ? BROKER_MAX_OF_QUOTA : random_size(m, 16);
+}
+
+/* What a pool of this tenant could grow to there if it were the only one, in whole units. */
+static uint64_t greatest(const Model *m, int tenant, int store)
+{
+        const ModelTenant *t = &m->tenants[tenant];
+        uint64_t capacity = m->stores[store].capacity;
+        const uint64_t bounds[] = {t->bytes_max, t->pool_bytes_max, POOL_BYTES_MAX,
+                t->percent > 0 ? percent_of(capacity, t->percent) : capacity};
+        uint64_t max = capacity;
+
+        for (size_t i = 0; i < sizeof(bounds) / sizeof(bounds[0]); i++)
+                if (bounds[i] < max)
+                        max = bounds[i];
+        return max - max % POOL_UNIT;
+}
+
 static void create(Model *m)
 {
         int slot = free_slot(m), o = (int)rnd(m, N_OWNERS), named = -1, store = -1, tenant;
-        uint64_t size = random_size(m, 8), max = one_in(m, 2) ? 0 : random_size(m, 16);
+        uint64_t size = random_size(m, 8), max = random_max(m);
         Refusal refusal = {0}, expected;
         CreateRequest request;
         Pool *pool = NULL;
@@ -549,7 +569,9 @@ static void create(Model *m)
                 .operation = CREATING,
                 .size = size,
                 .pending = size,
-                .max = max != 0 ? max : size,
+                .max = max == BROKER_MAX_OF_QUOTA ? greatest(m, tenant, store)
+                       : max != 0                 ? max
+                                                  : size,
         };
         check_limits(m, &m->pools[slot]);
 }

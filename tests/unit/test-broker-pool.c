@@ -185,6 +185,8 @@ static void test_invalid_size(void **state)
                         continue;
                 f.request.size = UNITS(1);
                 f.request.max = sizes[i];
+                if (sizes[i] == BROKER_MAX_OF_QUOTA)
+                        continue;
                 REFUSED(&f, .code = RESULT_INVALID, .asked = sizes[i]);
         }
         f.request.size = UNITS(2);
@@ -319,6 +321,46 @@ static void test_max_is_no_promise(void **state)
         f.request.max = POOL_BYTES_MAX;
         assert_int_equal(reserve(&f), RESULT_OK);
         assert_int_equal(f.pool->charge.bytes, UNITS(1));
+        fixture_deinit(&f);
+}
+
+static void test_max_of_quota(void **state)
+{
+        static const struct {
+                uint64_t bytes, pool_bytes;
+                unsigned percent;
+                uint64_t size, max;
+        } cases[] = {
+                {UINT64_MAX, UINT64_MAX, 0, UNITS(1), UNITS(20)}, /* the emptiest store's capacity */
+                {UNITS(7) + 1, UINT64_MAX, 0, UNITS(1), UNITS(7)},
+                {UNITS(7), UNITS(3), 0, UNITS(1), UNITS(3)},
+                {UINT64_MAX, UINT64_MAX, 26, UNITS(1), UNITS(5)},
+                {UNITS(6), UNITS(6), 100, UNITS(6), UNITS(6)},
+        };
+        Fixture f;
+
+        (void)state;
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+                fixture_init(&f);
+                f.tenant.bytes_max = cases[i].bytes;
+                f.tenant.pool_bytes_max = cases[i].pool_bytes;
+                f.tenant.percent = cases[i].percent;
+                apply(&f);
+                f.request.size = cases[i].size;
+                f.request.max = BROKER_MAX_OF_QUOTA;
+                assert_int_equal(reserve(&f), RESULT_OK);
+                assert_int_equal(f.pool->max, cases[i].max);
+                assert_int_equal(f.pool->charge.bytes, cases[i].size);
+                fixture_deinit(&f);
+        }
+
+        /* No store is as large as this; the size of a pool has a limit of its own. */
+        fixture_init(&f);
+        f.stores[1].capacity = UINT64_MAX;
+        apply(&f);
+        f.request.max = BROKER_MAX_OF_QUOTA;
+        assert_int_equal(reserve(&f), RESULT_OK);
+        assert_int_equal(f.pool->max, POOL_BYTES_MAX);
         fixture_deinit(&f);
 }
 
@@ -809,6 +851,7 @@ int main(void)
                 cmocka_unit_test(test_store_unavailable),
                 cmocka_unit_test(test_quotas),
                 cmocka_unit_test(test_max_is_no_promise),
+                cmocka_unit_test(test_max_of_quota),
                 cmocka_unit_test(test_order_of_checks),
                 cmocka_unit_test(test_emptiest_store_first),
                 cmocka_unit_test(test_next_store_when_the_share_is_used_up),

@@ -157,8 +157,8 @@ static void takes(Fixture *t, const char *key, const char *value, const char *sh
                 if (strcmp(setting->key, key) != 0)
                         continue;
                 assert_true(asprintf(&text, "%s%s%s=%s\n", heading_for(setting),
-                                    setting->store_type == JOB_STORE_DIR ? "Type=dir\n"
-                                    : setting->store_type == JOB_STORE_FSDAX
+                                    setting->store_types == STORE_TYPE(JOB_STORE_DIR) ? "Type=dir\n"
+                                    : setting->store_types & STORE_TYPE(JOB_STORE_FSDAX)
                                             ? strcmp(key, "Adopt") == 0 ? "Type=fsdax\n"
                                                                         : "Type=fsdax\nRegion=region0\n"
                                             : "",
@@ -498,8 +498,7 @@ static void test_enums(void **state)
         Fixture *t = *state;
 
         takes(t, "Type", "tmpfs", "tmpfs");
-        refuses(t, "Type", "kmem", "stores of type kmem are not built into this version");
-        refuses(t, "Type", "disk", "\"disk\" is none of tmpfs, dir, fsdax");
+        refuses(t, "Type", "disk", "\"disk\" is none of tmpfs, dir, fsdax, kmem");
         takes(t, "HugePages", "never", "never");
         takes(t, "HugePages", "within-size", "within-size");
         takes(t, "HugePages", "always", "always");
@@ -542,7 +541,7 @@ static void test_fsdax(void **state)
         refuses(t, "Adopt", "/dev/pmem0",
                 "\"/dev/pmem0\" may be another device after the next boot: say the namespace's uuid or, "
                 "without "
-                "labels, the region's address, as pmbrokerctl regions prints them");
+                "labels, the address, as pmbrokerctl regions prints them");
         refuses(t, "Adopt", "namespace0.0",
                 "\"namespace0.0\" is neither the uuid of a namespace nor the physical address of a region");
         takes(t, "Filesystem", "ext4", "ext4");
@@ -575,6 +574,50 @@ static void test_fsdax(void **state)
                 assert_true(config->stores[0].require_dax);
                 assert_int_equal(config->stores[1].percent, 50);
                 assert_string_equal(config->stores[1].adopt, "0x1");
+        }
+}
+
+static void test_kmem(void **state)
+{
+        Fixture *t = *state;
+
+        refuses(t, "Adopt", "dax0.0",
+                "\"dax0.0\" may be another device after the next boot: say the namespace's uuid or, without "
+                "labels, the address, as pmbrokerctl regions prints them");
+        expect_refusal(
+                t, "[Store a]\nType=kmem\n", "p.conf:1: [Store a]: Type=kmem needs a Region= or an Adopt=");
+        expect_refusal(t, "[Store a]\nType=kmem\nRegion=region0\nAdopt=0x1\n",
+                "p.conf:4: [Store a] Adopt=: what is adopted is in a region already: not with Region=");
+        expect_refusal(t, "[Store a]\nType=fsdax\nAdopt=0x1\n[Store b]\nType=kmem\nAdopt=0x01\n",
+                "p.conf:6: [Store b] Adopt=: store a adopts the same");
+        expect_refusal(t, "[Store a]\nType=kmem\nRegion=region0\n[Store b]\nType=kmem\nRegion=region0\n",
+                "p.conf:6: [Store b] Region=: store a has the same region: its memory is of one NUMA node, "
+                "and that "
+                "is for one store");
+        expect_refusal(t, "[Store a]\nType=kmem\nRegion=region0\nScrub=release\n",
+                "p.conf:4: [Store a] Scrub=: the setting is only for Type=fsdax");
+        expect_refusal(t, "[Store a]\nType=dir\nPath=/x\nHugePages=never\n",
+                "p.conf:4: [Store a] HugePages=: the setting is only for Type=tmpfs or kmem");
+        expect_refusal(t, "[Store a]\nInitLabels=yes\n",
+                "p.conf:2: [Store a] InitLabels=: the setting is only for Type=fsdax or kmem");
+        {
+                _cleanup_(cleanup_config_free) Config *config = load_text(t,
+                        "[Store a]\nType=kmem\nRegion=region0\nInitLabels=yes\nProvision=manual\n"
+                        "[Store b]\nType=kmem\nAdopt=0x1\nSize=50%\nAllocate=touch\nHugePages=within-size\n"
+                        "[Store c]\nType=fsdax\nRegion=region0\n[Store d]\n");
+
+                assert_int_equal(config->stores[0].kind, JOB_STORE_KMEM);
+                assert_int_equal(config->stores[0].percent, 100);
+                assert_string_equal(config->stores[0].region, "region0");
+                assert_int_equal(config->stores[0].huge, HUGE_ALWAYS);
+                assert_true(config->stores[0].allocate);
+                assert_true(config->stores[0].init_labels);
+                assert_true(config->stores[0].manual);
+                assert_int_equal(config->stores[1].percent, 50);
+                assert_int_equal(config->stores[1].huge, HUGE_WITHIN_SIZE);
+                assert_false(config->stores[1].allocate);
+                assert_int_equal(config->stores[3].huge, HUGE_WITHIN_SIZE);
+                assert_false(config->stores[3].allocate);
         }
 }
 
@@ -833,8 +876,8 @@ static void test_cross_checks(void **state)
         expect_refusal(
                 t, "[Store a]\nPath=/x\n", "p.conf:2: [Store a] Path=: the setting is only for Type=dir");
         expect_refusal(t, "[Store a]\nType=dir\nPath=/x\nHugePages=never\nAllocate=touch\n",
-                "p.conf:4: [Store a] HugePages=: the setting is only for Type=tmpfs\n"
-                "p.conf:5: [Store a] Allocate=: the setting is only for Type=tmpfs");
+                "p.conf:4: [Store a] HugePages=: the setting is only for Type=tmpfs or kmem\n"
+                "p.conf:5: [Store a] Allocate=: the setting is only for Type=tmpfs or kmem");
         expect_refusal(t, "[Store a]\nType=dir\nPath=/x/y\n[Store b]\nType=dir\nPath=/x//y/\n",
                 "p.conf:6: [Store b] Path=: the same directory as that of store a");
         expect_refusal(t, "[Store a]\nType=dir\nPath=/x/y\n[Store b]\nType=dir\nPath=/x\n",
@@ -951,6 +994,7 @@ static void test_dump_text(void **state)
 
         assert_string_equal(text, "[Broker]\n"
                                   "AdminGroup=root\n"
+                                  "ObserverGroup=\n"
                                   "SessionsMax=4096\n"
                                   "SessionsPerUser=256\n"
                                   "SessionsReserved=8\n"
@@ -1038,8 +1082,8 @@ static bool is_of_another_type(const char *line)
                 const Setting *s = &config_table[i];
                 size_t n = strlen(s->key);
 
-                if (s->store_type > JOB_STORE_TMPFS && s->initial && strncmp(line, s->key, n) == 0 &&
-                        line[n] == '=')
+                if (s->store_types != 0 && !(s->store_types & STORE_TYPE(JOB_STORE_TMPFS)) && s->initial &&
+                        strncmp(line, s->key, n) == 0 && line[n] == '=')
                         return true;
         }
         return false;
@@ -1069,7 +1113,8 @@ static void test_conf_loads(void **state)
         for (const char *p = text; *p; p++)
                 if (!(*p == '#' && !is_of_another_type(p + 1) && (p == text || p[-1] == '\n') &&
                             p[1] != ' ' && p[1] != '\n' &&
-                            (strncmp(p, "#AdminGroup=", 12) != 0 || getgrnam("pmbroker-admin"))))
+                            (strncmp(p, "#AdminGroup=", 12) != 0 || getgrnam("pmbroker-admin")) &&
+                            (strncmp(p, "#ObserverGroup=", 15) != 0 || getgrnam("pmbroker-observer"))))
                         *to++ = *p;
         *to = '\0';
         {
@@ -1156,6 +1201,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_enums, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_paths, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_fsdax, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_kmem, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_users_and_groups, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_globs, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_headings, setup, teardown),

@@ -102,7 +102,7 @@ static int everything_is_dead(Family *f)
         EXPECT(pmb_pool_of(f->block) == f->pool);
         EXPECT(pmb_pool_info(f->pool, &info) == -ESTALE);
         EXPECT(info.id == f->pool->id);
-        EXPECT(pmb_pool_stats(f->pool, &stats) == 0);
+        EXPECT(pmb_pool_stats(f->pool, &stats) == -ESTALE);
         EXPECT(pmb_pool_explain(f->pool, buf, sizeof(buf)) >= 0);
         EXPECT(pmb_pool_resize(f->pool, 32 * U) == -ESTALE);
         EXPECT(pmb_pool_resize(f->pool, U) == -ESTALE);
@@ -202,7 +202,7 @@ static void *allocator(void *userdata)
                         blocks[i] = pmb_malloc(f->pool, i * 997 + 1);
                 for (size_t i = 0; i < ELEMENTSOF(blocks); i++)
                         pmb_free(f->pool, blocks[i]);
-                arena_purge(&f->pool->arena);
+                heap_collect(&f->pool->heap);
         }
         return NULL;
 }

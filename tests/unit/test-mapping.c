@@ -163,7 +163,7 @@ static void look_forked(Mapping *m)
 {
         unsigned accessible, n;
 
-        mapping_forked(m);
+        mapping_forked(m, /* has_memory= */ false);
         n = count_mappings(m, &accessible);
         if (n != 1 || accessible != 0 || m->fd >= 0)
                 _exit(1);
@@ -173,7 +173,7 @@ static void look_forked(Mapping *m)
 
 static void touch_forked(Mapping *m)
 {
-        mapping_forked(m);
+        mapping_forked(m, /* has_memory= */ false);
         *(volatile uint8_t *)m->base = 1;
 }
 

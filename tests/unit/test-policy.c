@@ -174,22 +174,32 @@ static void test_unknown_kind_matches_nobody(void **state)
         assert_false(match_peer(&(Match){.kind = (MatchKind)99, .id = 1000, .glob = "*"}, &peer));
 }
 
+static Role role_of(const PeerIdentity *who, uint32_t admin_gid, uint32_t admin_uid, uint32_t observer_gid)
+{
+        return policy_role(who,
+                &(RolePolicy){.admin_gid = admin_gid, .admin_uid = admin_uid, .observer_gid = observer_gid});
+}
+
 static void test_role(void **state)
 {
         PeerIdentity root = {.uid = 0, .gid = 0};
         PeerIdentity strange = {.uid = NOBODY, .gid = NOBODY};
 
         (void)state;
-        assert_int_equal(policy_role(&root, NOBODY, NOBODY), ROLE_ADMIN);
-        assert_int_equal(policy_role(&peer, NOBODY, NOBODY), ROLE_OWNER);
-        assert_int_equal(policy_role(&peer, 1001, NOBODY), ROLE_ADMIN);
-        assert_int_equal(policy_role(&peer, 300, NOBODY), ROLE_ADMIN);
-        assert_int_equal(policy_role(&peer, 301, NOBODY), ROLE_OWNER);
-        assert_int_equal(policy_role(&peer, 1000, NOBODY), ROLE_OWNER);
-        assert_int_equal(policy_role(&peer, NOBODY, 1000), ROLE_ADMIN);
-        assert_int_equal(policy_role(&peer, NOBODY, 1001), ROLE_OWNER);
+        assert_int_equal(role_of(&root, NOBODY, NOBODY, NOBODY), ROLE_ADMIN);
+        assert_int_equal(role_of(&peer, NOBODY, NOBODY, NOBODY), ROLE_OWNER);
+        assert_int_equal(role_of(&peer, 1001, NOBODY, NOBODY), ROLE_ADMIN);
+        assert_int_equal(role_of(&peer, 300, NOBODY, NOBODY), ROLE_ADMIN);
+        assert_int_equal(role_of(&peer, 301, NOBODY, NOBODY), ROLE_OWNER);
+        assert_int_equal(role_of(&peer, 1000, NOBODY, NOBODY), ROLE_OWNER);
+        assert_int_equal(role_of(&peer, NOBODY, 1000, NOBODY), ROLE_ADMIN);
+        assert_int_equal(role_of(&peer, NOBODY, 1001, NOBODY), ROLE_OWNER);
+        assert_int_equal(role_of(&peer, NOBODY, NOBODY, 300), ROLE_OBSERVER);
+        assert_int_equal(role_of(&peer, NOBODY, NOBODY, 301), ROLE_OWNER);
+        assert_int_equal(role_of(&peer, 300, NOBODY, 300), ROLE_ADMIN);
+        assert_int_equal(role_of(&root, NOBODY, NOBODY, 0), ROLE_ADMIN);
         /* "None" is nobody, not the one whose id is -1. */
-        assert_int_equal(policy_role(&strange, NOBODY, NOBODY), ROLE_OWNER);
+        assert_int_equal(role_of(&strange, NOBODY, NOBODY, NOBODY), ROLE_OWNER);
 }
 
 int main(void)

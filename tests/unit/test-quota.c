@@ -92,6 +92,28 @@ static void test_percent_of(void **state)
         assert_int_equal(quota_percent_of(UINT64_MAX, 100), UINT64_MAX);
 }
 
+/* Of the store, the tenant, its share and its largest pool: the least. */
+static void test_pool_max(void **state)
+{
+        Fixture f = fixture_new();
+        Charge charge;
+
+        (void)state;
+        assert_int_equal(quota_pool_max(f.tenant, &f.store), 1000);
+        f.tenant->config.bytes_max = 900;
+        assert_int_equal(quota_pool_max(f.tenant, &f.store), 900);
+        f.tenant->config.percent = 80;
+        assert_int_equal(quota_pool_max(f.tenant, &f.store), 800);
+        f.tenant->config.pool_bytes_max = 700;
+        assert_int_equal(quota_pool_max(f.tenant, &f.store), 700);
+        f.tenant->config.percent = 69;
+        assert_int_equal(quota_pool_max(f.tenant, &f.store), 690);
+        charge = charged(&f, 600);
+        assert_int_equal(quota_pool_max(f.tenant, &f.store), 690);
+        charge_release(&charge);
+        fixture_free(&f);
+}
+
 static void test_receipt(void **state)
 {
         Fixture f = fixture_new();
@@ -481,6 +503,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_percent_of),
+                cmocka_unit_test(test_pool_max),
                 cmocka_unit_test(test_receipt),
                 cmocka_unit_test(test_bytes_max),
                 cmocka_unit_test(test_bytes_max_holds_over_all_stores),

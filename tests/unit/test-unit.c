@@ -382,6 +382,100 @@ static void test_grown_while_giving(void **state)
 }
 
 /* The answer is lost: the size tells what was done, and by how much the pool has grown since. */
+/* Against trying it out: units are backed one by one until there is room. */
+static void test_needed_for(void **state)
+{
+        uint32_t seed = 11;
+
+        (void)state;
+        for (unsigned round = 0; round < 3000; round++) {
+                uint32_t max = 1 + rnd(&seed) % 140, length = rnd(&seed) % (max + 1), n = 0, needed;
+                uint64_t bytes = 1 + rnd(&seed) % (8 * UNIT_SIZE);
+                Units u;
+
+                assert_int_equal(units_init(&u, 0, max, false), 0);
+                units_sync(&u, length * UNIT_SIZE, length * UNIT_SIZE);
+                for (unsigned i = 0; i < 40 && length > 0; i++) {
+                        uint64_t at = rnd(&seed) % (length * UNIT_SIZE), size = rnd(&seed) % UNIT_SIZE;
+                        bool zero;
+
+                        if (size > 0)
+                                (void)units_take_at(
+                                        &u, at / 4096 * 4096, (size + 4095) / 4096 * 4096, &zero);
+                }
+                for (unsigned i = 0; i < 4; i++) {
+                        UnitSpan spans[4];
+                        unsigned k = units_begin_give(&u, 1 + rnd(&seed) % 8, spans, 4);
+
+                        if (k > 0 && (rnd(&seed) & 3))
+                                units_commit_give(&u, spans, k, u.n_backed * UNIT_SIZE, length * UNIT_SIZE);
+                        else
+                                units_abort_give(&u, spans, k);
+                }
+                needed = units_needed_for(&u, bytes);
+                while (ranges_largest(&u.free) < bytes && u.n_backed < max) {
+                        units_sync(&u, (u.n_backed + 1) * UNIT_SIZE, max * UNIT_SIZE);
+                        n++;
+                }
+                if (ranges_largest(&u.free) < bytes)
+                        n = UINT32_MAX;
+                assert_int_equal(needed, n);
+                units_deinit(&u);
+        }
+}
+
+/* All that is backed and not free, once, from the end to the start. */
+static void test_used(void **state)
+{
+        enum {
+                PAGES = 512
+        };
+        uint32_t seed = 5;
+
+        (void)state;
+        for (unsigned round = 0; round < 300; round++) {
+                uint32_t max = 1 + rnd(&seed) % 130;
+                uint64_t limit = UINT64_MAX, start, end, below = max * UNIT_SIZE;
+                uint8_t *used = calloc(max, PAGES);
+                Units u;
+
+                assert_non_null(used);
+                assert_int_equal(units_init(&u, 0, max, round % 7 == 0), 0);
+                units_sync(&u, max * UNIT_SIZE, max * UNIT_SIZE);
+                for (unsigned i = 0; i < 20; i++) {
+                        uint64_t size = 4096 * (1 + rnd(&seed) % (rnd(&seed) % 2 ? 2000 : 9)), at;
+                        UnitSpan span = {rnd(&seed) % max, 1 + rnd(&seed) % 3};
+                        bool zero;
+
+                        if (u.raw && span.first + span.count <= max && units_begin_give_at(&u, span) == 0)
+                                units_commit_give(&u, &span, 1, u.n_backed * UNIT_SIZE, max * UNIT_SIZE);
+                        else if (!u.raw && units_take(&u, size, 4096, &at, &zero) == 0)
+                                memset(used + at / 4096, 1, size / 4096);
+                }
+                for (unsigned i = 0; i < 5 && !u.raw; i++) {
+                        UnitSpan span;
+                        unsigned n = units_begin_give(&u, 1 + rnd(&seed) % 20, &span, 1);
+
+                        units_commit_give(&u, &span, n, u.n_backed * UNIT_SIZE, max * UNIT_SIZE);
+                }
+                for (uint32_t i = 0; i < max && u.raw; i++)
+                        if (u.backed[i / 64] >> (i % 64) & 1)
+                                memset(used + (size_t)i * PAGES, 1, PAGES);
+                while (units_used_before(&u, limit, &start, &end)) {
+                        assert_true(start < end && end <= below);
+                        for (uint64_t k = end / 4096; k < below / 4096; k++)
+                                assert_int_equal(used[k], 0);
+                        for (uint64_t k = start / 4096; k < end / 4096; k++)
+                                assert_int_equal(used[k], 1);
+                        limit = below = start;
+                }
+                for (uint64_t k = 0; k < below / 4096; k++)
+                        assert_int_equal(used[k], 0);
+                units_deinit(&u);
+                free(used);
+        }
+}
+
 static void test_settle(void **state)
 {
         static const struct {
@@ -567,6 +661,8 @@ int main(void)
                 cmocka_unit_test(test_give_limits),
                 cmocka_unit_test(test_give_needs_whole_units),
                 cmocka_unit_test(test_grown_while_giving),
+                cmocka_unit_test(test_needed_for),
+                cmocka_unit_test(test_used),
                 cmocka_unit_test(test_settle),
                 cmocka_unit_test(test_raw),
                 cmocka_unit_test(test_fresh_is_zero),

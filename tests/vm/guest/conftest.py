@@ -2,19 +2,22 @@
 """Tests that take a whole machine: systemd is PID 1, and what they ask is the installed daemon."""
 
 import signal
+import time
 
 import pytest
+
+import record
 
 pytest.register_assert_rewrite('system')
 import system as machine  # noqa: E402
 
-TEST_SECONDS = 120
+TEST_SECONDS = 240
 
 
 @pytest.fixture
-def system():
+def system(request):
     """The system, serving and empty; after the test it must be that again."""
-    s = machine.System()
+    s = machine.System(request.node.began)
     try:
         s.wait_until_ready()
         yield s
@@ -42,6 +45,12 @@ def configure(system):
 
 
 @pytest.fixture
+def figure():
+    """figure(text): for those who read what the run says, also when all is well."""
+    return record.write_figure
+
+
+@pytest.fixture
 def stopped():
     """Nothing of ours runs but the sockets."""
     machine.systemctl('stop', *machine.SERVICES)
@@ -49,23 +58,35 @@ def stopped():
     assert machine.processes() == []
 
 
-@pytest.fixture(autouse=True)
-def time_limit():
-    """No test hangs."""
-    def on_alarm(_signal, _frame):
-        pytest.fail(f'not done after {TEST_SECONDS} s')
+# No test hangs, nor do what is before it and after it; what is said about it takes the time that it takes.
 
-    old = signal.signal(signal.SIGALRM, on_alarm)
+def limited(phase):
+    def on_alarm(_signal, _frame):
+        pytest.fail(f'{phase} not done after {TEST_SECONDS} s')
+
+    signal.signal(signal.SIGALRM, on_alarm)
     signal.alarm(TEST_SECONDS)
     yield
     signal.alarm(0)
-    signal.signal(signal.SIGALRM, old)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_setup(item):
+    item.began = time.time()
+    yield from limited('setup')
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    yield from limited('test')
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_teardown(item):
+    yield from limited('teardown')
 
 
 # The journal of a test goes with the report of its failure.
-
-def pytest_runtest_setup(item):
-    item.cursor = machine.journal_cursor()
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -73,5 +94,5 @@ def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
     if report.failed:
-        since = f'--after-cursor={item.cursor}'
+        since = machine.since(item.began)
         report.sections.append(('journal', machine.run('journalctl', '--output=short-monotonic', since)))

@@ -15,6 +15,11 @@ def write(name, line):
         f.write(line + '\n')
 
 
+def write_figure(text):
+    print(text)
+    write('figures', text)
+
+
 def pytest_collection_finish(session):
     for item in session.items:
         write('found', item.nodeid)

@@ -92,13 +92,14 @@ def drop_in(unit, text):
 
 # ---------------------------------------------------------------------------------------------------------- journal
 
-def journal_cursor():
-    return run('journalctl', '-n', '0', '--show-cursor').rsplit('cursor: ', 1)[1].strip()
+def since(began):
+    """journalctl's option for what was logged after that point of time."""
+    return f'--since=@{began:.6f}'
 
 
-def journal(cursor):
+def journal(began):
     """What was logged since: (priority, unit or name, message) of each entry of or about our units."""
-    out = run('journalctl', '--after-cursor', cursor, '--output=json', '--all')
+    out = run('journalctl', since(began), '--output=json', '--all')
     entries = []
     for line in out.splitlines():
         entry = json.loads(line)
@@ -117,8 +118,8 @@ def journal(cursor):
 class System:
     """The daemon that the units run, and its users."""
 
-    def __init__(self):
-        self.cursor = journal_cursor()
+    def __init__(self, began):
+        self.began = began
         self.expected_errors = []
         self.processes = []
         self.programs = []
@@ -229,7 +230,7 @@ class System:
             assert self.ask('status').bytes == 0
             if self._admin:
                 self._admin.close()
-            errors = [e for e in journal(self.cursor)
+            errors = [e for e in journal(self.began)
                       if e[0] <= 3 and not any(re.search(p, e[2]) for p in self.expected_errors)]
             assert errors == []
         finally:

@@ -2,6 +2,7 @@
 """From a bare NVDIMM to a store that is served, and back; and what is somebody else's stays as it is."""
 
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -13,7 +14,8 @@ import time
 import pytest
 
 from daemon import wait_for
-from system import CONFIG_DIR, PROVISIONER, SECONDS, ctl, main_pid, run, systemctl
+from pmbproto import Client, Closed
+from system import CONFIG_DIR, PROVISIONER, SECONDS, SOCKET, ctl, main_pid, run, systemctl
 
 CONFIG = CONFIG_DIR / 'fsdax.conf'
 MIB = 1 << 20
@@ -34,11 +36,38 @@ def region(address):
     return next(r for r in regions() if r['address'] == address)
 
 
+@functools.cache
+def found_at(mib, labels):
+    """Addresses of the regions of this size that can, or cannot, have labels: the same for as long as the machine runs."""
+    return sorted(r['address'] for r in regions() if (r['size'], r['labels'] != 'no') == (mib * MIB, labels))
+
+
 def addresses():
-    """Two regions that can have labels, and one that cannot."""
-    able = sorted(r['address'] for r in regions() if r['labels'] != 'no')
-    unable = [r['address'] for r in regions() if r['labels'] == 'no']
-    return able, unable[0]
+    """Two regions that namespaces can be cut from, whether they have labels yet or not, and one that cannot have any."""
+    return found_at(1024, labels=True), found_at(512, labels=False)[0]
+
+
+def able():
+    return addresses()[0][0]
+
+
+def unable():
+    return addresses()[1]
+
+
+def bare():
+    """A small region whose labels nobody ever writes."""
+    return found_at(64, labels=True)[0]
+
+
+def bare_until_now():
+    """For one test only: labels, once written, cannot be taken back before the next boot."""
+    return found_at(256, labels=True)[0]
+
+
+def theirs():
+    """A small region without labels."""
+    return found_at(64, labels=False)[0]
 
 
 def kernel_view():
@@ -56,7 +85,10 @@ def row(store):
 
 def known(store):
     """Its row, None while the broker does not know it (yet)."""
-    return next((r for r in json.loads(ctl('stores', '--json'))['stores'] if r['name'] == store), None)
+    try:
+        return Client(SOCKET).stores().get(store)
+    except (OSError, Closed):  # it is being restarted
+        return None
 
 
 def provision(store, apply=False):
@@ -72,19 +104,21 @@ def states(steps):
 
 
 def wait_available(store):
-    wait_for(lambda: (known(store) or {}).get('state') == 'available', 2 * SECONDS, f'{store} is available', every=0.2)
+    def is_available():
+        found = known(store)
+        return found and found.available
+
+    wait_for(is_available, SECONDS, f'{store} is available', every=0.1)
 
 
 def wait_refused(store):
     """And the reason."""
-    reasons = []
+    def reason():
+        found = known(store)
+        assert not found or not found.available
+        return found.reason if found and not found.reason.startswith('preparing') else None
 
-    def is_refused():
-        reasons.append((known(store) or {}).get('reason') or 'preparing')
-        return not reasons[-1].startswith('preparing')
-
-    wait_for(is_refused, SECONDS, f'{store} is refused', every=0.2)
-    return reasons[-1]
+    return wait_for(reason, SECONDS, f'{store} is refused', every=0.1)
 
 
 def reload():
@@ -97,16 +131,16 @@ def configured(name, text):
     CONFIG_DIR.mkdir(exist_ok=True)
     CONFIG.write_text(f'[Store {name}]\nType=fsdax\n{text}\n')
     reload()
-    wait_for(lambda: name in ctl('stores', '-o', 'NAME', '--noheadings').split(), SECONDS, 'it is known', every=0.1)
+    wait_for(lambda: known(name), SECONDS, 'it is known', every=0.05)
     try:
         yield
     finally:
         for store in re.findall(r'Store (\w+)', CONFIG.read_text()):
-            if row(store)['state'] == 'available' or f'pmbroker:{store}' in marks():
+            if (found := known(store)) and found.available or f'pmbroker:{store}' in marks():
                 ctl('deprovision', store, '--force')
         CONFIG.unlink()
         reload()
-        wait_for(lambda: name not in ctl('stores', '-o', 'NAME', '--noheadings').split(), SECONDS, 'it is gone')
+        wait_for(lambda: not known(name), SECONDS, 'it is gone', every=0.05)
 
 
 def file_system(address):
@@ -117,42 +151,40 @@ def file_system(address):
 
 
 class Copy:
-    """What was on a device, or at its beginning; hashing it would take an emulated machine minutes."""
+    """What was on a device; hashing it would take an emulated machine longer."""
 
-    def __init__(self, device, size=1 << 40):
-        self.device, self.size, self.path = device, size, pathlib.Path('/run/copy')
-        run('dd', f'if={device}', f'of={self.path}', 'bs=1M', f'count={size >> 20}', 'conv=sparse')
+    def __init__(self, device):
+        self.device, self.path = device, pathlib.Path('/run/copy')
+        run('dd', f'if={device}', f'of={self.path}', 'bs=1M', 'conv=sparse')
 
     def is_same(self):
-        return run('cmp', '-s', '-n', self.size, self.device, self.path, check=False)[0] == 0
+        return run('cmp', '-s', self.device, self.path, check=False)[0] == 0
 
 
 # ----------------------------------------------------------------------------------------------------------- consent
 
 def test_labels_take_consent(system):
     """Without InitLabels=yes nothing is written; a plan says what would help."""
-    (first, _), unable = addresses()
     before = kernel_view()
-    with configured('pm', f'Region={first}'):
+    with configured('pm', f'Region={bare()}'):
         reason = wait_refused('pm')
-        assert 'InitLabels=yes' in reason or 'no free capacity' in reason
+        assert 'InitLabels=yes' in reason
         assert 'refused' in states(provision('pm', apply=True))
         assert kernel_view() == before
-    with configured('pm', f'Region={unable}\nInitLabels=yes'):
-        assert f'Adopt={unable}' in wait_refused('pm')
+    with configured('pm', f'Region={unable()}\nInitLabels=yes'):
+        assert f'Adopt={unable()}' in wait_refused('pm')
         assert kernel_view() == before
     with configured('pm', 'Region=0xdead0000'):
         reason = wait_refused('pm')
-        assert 'there is no 0xdead0000' in reason and first in reason
+        assert 'there is no 0xdead0000' in reason and bare() in reason
 
 
 def test_labels_spare_what_is_there(system):
     """InitLabels=yes is not for NVDIMMs with something on them."""
-    (_, second), _ = addresses()
-    device = file_system(second)
+    device = file_system(bare())
     run('mkfs.ext4', '-q', '-L', 'precious', device)
-    before, view = Copy(device, 64 * MIB), kernel_view()
-    with configured('pm', f'Region={second}\nInitLabels=yes'):
+    before, view = Copy(device), kernel_view()
+    with configured('pm', f'Region={bare()}\nInitLabels=yes'):
         assert 'precious' in wait_refused('pm')
         assert 'refused' in states(provision('pm', apply=True))
         assert before.is_same() and kernel_view() == view
@@ -162,14 +194,15 @@ def test_labels_spare_what_is_there(system):
 # ---------------------------------------------------------------------------------------------- from nothing to served
 
 def test_bare_region_by_configuration_alone(system):
-    (first, _), _ = addresses()
-    with configured('pm', f'Region={first}\nInitLabels=yes\nSize=256M'):
+    first = bare_until_now()
+    assert [n['content'] for n in region(first)['namespaces']] == ['nothing']
+    with configured('pm', f'Region={first}\nInitLabels=yes\nSize=50%'):
         wait_available('pm')
         found = row('pm')
-        assert found['kind'] == 'fsdax' and 200 * MIB < found['capacity'] < 256 * MIB and found['page'] == 2 * MIB
+        assert found['kind'] == 'fsdax' and 80 * MIB < found['capacity'] < 128 * MIB and found['page'] == 2 * MIB
         assert found['dax'] and found['quota'] and found['seal'] and found['reason'] is None
         assert [n['content'] for n in region(first)['namespaces']] == ['namespace of store pm, ext4 "pmbroker:pm"']
-        assert region(first)['free'] >= 700 * MIB
+        assert region(first)['free'] >= 128 * MIB
 
         # Again changes nothing, and says so.
         view, uuid = kernel_view(), run('blkid', '-o', 'value', '-s', 'UUID', '-p', file_system(first))
@@ -188,12 +221,12 @@ def test_bare_region_by_configuration_alone(system):
         assert (kernel_view(), run('blkid', '-o', 'value', '-s', 'UUID', '-p', file_system(first))) == (view, uuid)
         # No path leads there from outside.
         assert 'pmbroker/mnt/pm' not in pathlib.Path('/proc/self/mountinfo').read_text()
-    assert region(first)['namespaces'] == [] and region(first)['free'] >= 1000 * MIB
+    assert region(first)['namespaces'] == [] and region(first)['free'] == 256 * MIB
 
 
 def test_manual(system):
     """Provision=manual makes nothing by itself; a plan changes nothing; erasing is seen."""
-    (first, _), _ = addresses()
+    first = able()
     view = kernel_view()
     with configured('pm', f'Region={first}\nInitLabels=yes\nSize=128M\nProvision=manual\nScrub=release'):
         assert 'provision --apply' in wait_refused('pm')
@@ -209,7 +242,7 @@ def test_manual(system):
 
 
 def test_too_large(system):
-    (first, _), _ = addresses()
+    first = able()
     with configured('pm', f'Region={first}\nInitLabels=yes\nSize=4G'):
         reason = wait_refused('pm')
         assert 'Size=' in reason and '4G' in reason
@@ -217,7 +250,7 @@ def test_too_large(system):
 
 
 def test_two_stores_of_one_region(system):
-    (first, _), _ = addresses()
+    first = able()
     section = f'Region={first}\nInitLabels=yes\n'
     with configured('pm', f'{section}Size=128M\n[Store px]\nType=fsdax\n{section}Size=400M\n'
                           'Filesystem=xfs\nTrustedTenants=yes'):
@@ -230,22 +263,96 @@ def test_two_stores_of_one_region(system):
         assert row('pm')['state'] == 'available'
 
 
+def test_deprovision_takes_what_is_ours(system):
+    """Not while pools live, unless they shall go; what is somebody else's in the same region stays, byte for byte."""
+    first = able()
+    with configured('pm', f'Region={first}\nInitLabels=yes\nSize=128M'):
+        wait_available('pm')
+        made = json.loads(run('ndctl', 'create-namespace', '-r', region(first)['region'], '-m', 'fsdax', '-s', '64M',
+                              '-n', 'theirs'))
+        device = pathlib.Path('/dev', made['blockdev'])
+        run('mkfs.ext4', '-q', '-L', 'precious', device)
+        before = Copy(device)
+        client = system.user()
+        pool = client.create(4 * MIB, store='pm').pool
+        client.fill(pool, 1)
+        status, out = run('pmbrokerctl', 'deprovision', 'pm', check=False)
+        assert status == 1 and '1 pool' in out and '--force' in out
+        assert known('pm').available and client.is_filled(pool, 1)
+        ctl('deprovision', 'pm', '--force')
+        assert client.event('revoked', SECONDS).pool == pool
+        assert client.touch(pool, 0) == signal.SIGBUS
+        assert [n['content'] for n in region(first)['namespaces']] == ['"theirs", ext4 "precious"']
+        assert before.is_same()
+        run('ndctl', 'destroy-namespace', '-f', made['dev'])
+
+
+@pytest.mark.parametrize('scrub, stays', [('release', False), ('never', True)])
+def test_what_deprovision_leaves(system, scrub, stays):
+    """Where the namespace was, there is nothing to be read with Scrub=release."""
+    first, text = able(), b'SECRETzz'
+    with configured('pm', f'Region={first}\nInitLabels=yes\nSize=64M\nScrub={scrub}'):
+        wait_available('pm')
+        client = system.user()
+        pool = client.create(8 * MIB, store='pm').pool
+        client.write(pool, 0, text * (8 * MIB // len(text)))
+        ctl('deprovision', 'pm', '--force')
+    raw = json.loads(run('ndctl', 'create-namespace', '-r', region(first)['region'], '-m', 'raw', '-s', '64M'))
+    found = pathlib.Path('/dev', raw['blockdev']).read_bytes().count(text)
+    assert (found > 0) == stays
+    run('ndctl', 'destroy-namespace', '-f', raw['dev'])
+
+
+# -------------------------------------------------------------------------------------------------- what it is like
+
+def test_pages_of_4k(system):
+    """A namespace that is not aligned to 2 MiB is refused, or served as what it is."""
+    first = able()
+    with configured('pm', f'Region={first}\nInitLabels=yes\nSize=64M'):
+        wait_available('pm')  # now there are labels
+    made = json.loads(run('ndctl', 'create-namespace', '-r', region(first)['region'], '-m', 'fsdax', '-a', '4096',
+                          '-s', '128M', '-n', 'theirs'))
+    with configured('pu', f'Adopt={made["uuid"]}'):
+        reason = wait_refused('pu')
+        assert '4K' in reason and 'RequireDax=no' in reason
+    with configured('pu', f'Adopt={made["uuid"]}\nRequireDax=no'):
+        wait_available('pu')
+        found = row('pu')
+        assert (found['page'], found['dax'], found['quota'], found['seal']) == (4096, True, True, True)
+        client = system.user()
+        pool = client.create(8 * MIB, store='pu').pool
+        client.fill(pool, 3)
+        assert client.is_filled(pool, 3)
+        system.dismiss()
+    run('ndctl', 'destroy-namespace', '-f', made['dev'])
+
+
+def test_xfs_takes_trust():
+    """It holds less, and one has to say that this will do."""
+    path = pathlib.Path('/run/xfs.conf')
+    section = '[Store p]\nType=fsdax\nRegion=region0\nFilesystem=xfs\n'
+    path.write_text(section)
+    status, out = run('pmbrokerd', '--check-config', '--config', path, check=False)
+    assert status != 0 and 'TrustedTenants' in out
+    path.write_text(f'{section}TrustedTenants=yes\n')
+    assert 'TrustedTenants=yes' in run('pmbrokerd', '--check-config', '--config', path)
+
+
 # ------------------------------------------------------------------------------------------------------------- adopt
 
 def test_adopt_without_labels(system):
-    _, unable = addresses()
-    with configured('pl', f'Adopt={unable}'):
+    with configured('pl', f'Adopt={unable()}'):
         wait_available('pl')
         assert row('pl')['capacity'] > 450 * MIB and row('pl')['page'] == 2 * MIB
         assert states(provision('pl')) == {'exists'}
     # It stays, empty.
-    assert [n['content'] for n in region(unable)['namespaces']] == ['nothing']
-    with configured('pl', f'Adopt={unable}'):
+    assert [n['content'] for n in region(unable())['namespaces']] == ['nothing']
+    with configured('pl', f'Adopt={unable()}'):
         wait_available('pl')
 
 
 def test_adopt_by_uuid(system):
-    (first, _), _ = addresses()
+    first = able()
     with configured('pm', f'Region={first}\nInitLabels=yes\nSize=128M'):
         wait_available('pm')
     made = json.loads(run('ndctl', 'create-namespace', '-r', region(first)['region'], '-m', 'fsdax', '-s', '128M',
@@ -286,12 +393,10 @@ def another_store(device):
                                          (another_store, 'pmbroker:other')])
 def test_foreign_content_survives(system, make, words):
     """A mistaken configuration changes not a byte."""
-    _, unable = addresses()
-    device = file_system(unable)
-    run('wipefs', '-a', '-q', device)
+    device = file_system(theirs())
     make(device)
     before = Copy(device)
-    with configured('pl', f'Adopt={unable}\nScrub=release'):
+    with configured('pl', f'Adopt={theirs()}\nScrub=release'):
         assert words in wait_refused('pl')
         assert 'refused' in states(provision('pl', apply=True))
         assert run('pmbrokerctl', 'deprovision', 'pl', check=False)[0] == 1
@@ -302,11 +407,9 @@ def test_foreign_content_survives(system, make, words):
 
 def test_mounted_by_somebody_else(system):
     """Also when there is nothing to be seen on it."""
-    _, unable = addresses()
-    device = file_system(unable)
-    fd = os.open(device, os.O_RDWR | os.O_EXCL)
+    fd = os.open(file_system(theirs()), os.O_RDWR | os.O_EXCL)
     try:
-        with configured('pl', f'Adopt={unable}'):
+        with configured('pl', f'Adopt={theirs()}'):
             assert 'in use' in wait_refused('pl')
     finally:
         os.close(fd)
@@ -314,7 +417,7 @@ def test_mounted_by_somebody_else(system):
 
 def test_mark_with_foreign_content(system):
     """Even what was made for a store is not touched when somebody has put something else on it."""
-    (first, _), _ = addresses()
+    first = able()
     with configured('pm', f'Region={first}\nInitLabels=yes\nSize=128M'):
         wait_available('pm')
         systemctl('stop', *('pmbrokerd.socket', 'pmbroker-provisioner.socket', 'pmbrokerd.service', PROVISIONER))
@@ -339,14 +442,13 @@ def file_system_by_ndctl(name):
 
 def test_killed_while_it_provisions(system):
     """kill -9 at any moment: the next start finds what is half-made, and nothing is ever doubled."""
-    (first, _), _ = addresses()
+    first = able()
     for milliseconds in (200, 700, 1300, 2200):
         with configured('pm', f'Region={first}\nInitLabels=yes\nSize=128M'):
             time.sleep(milliseconds / 1000)
             pid = main_pid(PROVISIONER)
             os.kill(pid, signal.SIGKILL)
             wait_for(lambda: main_pid(PROVISIONER) not in (0, pid), SECONDS, 'it has started again', every=0.1)
-            wait_for(lambda: 'pm' in ctl('stores', '-o', 'NAME').split(), SECONDS, 'it is known again', every=0.2)
             wait_available('pm')
             assert [m for m in marks() if m] == ['pmbroker:pm'], milliseconds
         assert region(first)['namespaces'] == [] and region(first)['free'] >= 1000 * MIB, milliseconds

@@ -26,7 +26,7 @@ def listing():
 
 def said(system):
     """All that was logged in this test."""
-    return '\n'.join(message for _, _, message in journal(system.cursor))
+    return '\n'.join(message for _, _, message in journal(system.began))
 
 
 def state(pid):

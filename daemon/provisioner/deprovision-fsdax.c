@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* The way back, in the opposite order. What was adopted is given back as it was found, empty. */
+/* The way back from a file system, in the opposite order. What was adopted is given back as it was found, empty. */
 
 #include <errno.h>
 #include <string.h>
@@ -67,45 +67,24 @@ static int clear(Provision *p, const NdNamespace *ns)
         return probe.content == BLK_NOTHING ? 0 : wipe(p, ns);
 }
 
-static int give_back(Provision *p, const NdNamespace *ns)
+int fsdax_deprovision(Provision *p)
 {
-        const char *owner = nd_mark_store(ns->mark, NULL);
-        int r;
-
-        provision_at(p, JOB_STEP_NAMESPACE, "namespace");
-        if (!owner || strcmp(owner, p->config->name) != 0) {
-                provision_say(p, JOB_STEP_EXISTS, "%s was adopted: it stays, empty", ns->name);
-                return 0;
-        }
-        r = nd_destroy(p->context->lock_dir, ns);
-        if (r == -EBUSY)
-                return provision_refuse(p, EBUSY, "%s (/dev/%s) is in use", ns->name, ns->block);
-        if (r < 0)
-                return provision_fail(p, r, "cannot destroy %s", ns->name);
-        provision_say(p, JOB_STEP_DONE, "destroyed %s in %s", ns->name, ns->region);
-        return 0;
-}
-
-int deprovision_run(const StoreConfig *config, const ProvisionContext *context)
-{
-        _cleanup_(provision_end)
-                Provision p = {.config = config, .context = context, .how = PROVISION_APPLY};
         const NdNamespace *ns = NULL;
         int r;
 
-        r = take_down(&p);
+        r = take_down(p);
         if (r < 0)
                 return r;
-        provision_at(&p, JOB_STEP_NAMESPACE, "namespace");
-        r = provision_begin(&p);
+        provision_at(p, JOB_STEP_NAMESPACE, "namespace");
+        r = provision_begin(p);
         if (r >= 0)
-                r = provision_find(&p, &ns);
+                r = provision_find(p, &ns);
         if (r < 0)
-                return provision_fail(&p, r, "cannot find the namespace");
+                return provision_fail(p, r, "cannot find the namespace");
         if (!ns) {
-                provision_say(&p, JOB_STEP_EXISTS, "there is no namespace");
+                provision_say(p, JOB_STEP_EXISTS, "there is no namespace");
                 return 0;
         }
-        r = clear(&p, ns);
-        return r < 0 ? r : give_back(&p, ns);
+        r = clear(p, ns);
+        return r < 0 ? r : provision_give_back(p, ns, "empty");
 }

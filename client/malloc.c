@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Public: allocation. Each function has a fast path, which looks at one cache line of the heap and one of the
+ * thread, and a slow one, which it ends with: so the compiler saves no registers for it.
+ */
+
+#include <errno.h>
+#include <string.h>
+
+#include "client/cache.h"
+#include "client/misuse.h"
+#include "client/pool.h"
+#include "client/pressure.h"
+#include "client/registry.h"
+
+#define likely(x)   __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+#define noinline    __attribute__((noinline))
+
+/* Is this thread's current cache one of the heap? It is busy. */
+static inline bool is_current(Heap *h, Cache *c)
+{
+        return cache_id(c) == atomic_load_explicit(&h->id, memory_order_relaxed);
+}
+
+/* This thread's other cache, if it has one. */
+static inline Cache *switch_current(ThreadCaches *t, Heap *h)
+{
+        Cache *c = t->by_slot[h->slot];
+
+        if (!c)
+                return t->current;
+        t->current = c;
+        return c;
+}
+
+/* ------------------------------------------------------------------------------------------------ malloc */
+
+/* Nothing at hand in this thread. */
+static noinline void *malloc_from_others(struct pmb_pool *pool, size_t size)
+{
+        Heap *h = &pool->heap;
+        unsigned class = sizeclass_of(size);
+        Cache *c = cache_enter(h);
+        void *p = NULL;
+        int error;
+
+        if (likely(c)) {
+                if (heap_is_full(h, size))
+                        p = NULL;
+                else if (class == CLASS_HUGE)
+                        p = arena_take_one(h->arena, size, 0);
+                else
+                        p = cache_take(c, h, class);
+                cache_end(&thread_caches);
+                if (unlikely(heap_tick(h)))
+                        pool_idle(pool);
+                return likely(p) ? p : pressure_take(pool, size, 0);
+        }
+        error = atomic_load(&h->refuse);
+        if (error != 0)
+                return pressure_refuse(pool, error, size);
+        /* Without a cache: this thread is ending. */
+        p = arena_take_one(h->arena, size, 0);
+        return p ?: pressure_take(pool, size, 0);
+}
+
+/* Larger than the table, or another pool's turn. Busy. */
+static noinline void *malloc_slow(struct pmb_pool *pool, size_t size)
+{
+        ThreadCaches *t = &thread_caches;
+        Cache *c = switch_current(t, &pool->heap);
+        Bin *b = &c->bins[sizeclass_of(size)];
+        void *p;
+
+        if (likely(is_current(&pool->heap, c))) {
+                p = bin_last(b);
+                if (likely(p)) {
+                        b->top--;
+                        cache_end(t);
+                        return p;
+                }
+        }
+        cache_end(t);
+        return malloc_from_others(pool, size);
+}
+
+static inline void *alloc(struct pmb_pool *pool, size_t size)
+{
+        ThreadCaches *t = &thread_caches;
+        Cache *c;
+        void *p;
+        Bin *b;
+
+        cache_begin(t);
+        c = t->current;
+        if (unlikely(!is_current(&pool->heap, c) || size > TABLE_SIZE_MAX))
+                return malloc_slow(pool, size);
+        b = &c->bins[class_table[(size + 7) / 8]];
+        p = bin_last(b);
+        if (unlikely(!p))
+                return malloc_slow(pool, size);
+        b->top--;
+        cache_end(t);
+        return p;
+}
+
+void *pmb_malloc(struct pmb_pool *pool, size_t size)
+{
+        return alloc(pool, size);
+}
+
+/* -------------------------------------------------------------------------------------------------- free */
+
+/* No heap to free in: pools that are revoked, inherited, or closed; their blocks are gone in any case. */
+static bool is_dead(Heap *h)
+{
+        return atomic_load_explicit(&h->refuse, memory_order_relaxed) != 0;
+}
+
+static noinline void free_huge(struct pmb_pool *pool, void *ptr)
+{
+        if (!arena_put_huge(pool->heap.arena, ptr))
+                misuse_report(PMB_MISUSE_DOUBLE, pool, ptr);
+        heap_add_supply(&pool->heap);
+}
+
+static noinline void free_to_others(struct pmb_pool *pool, void *ptr)
+{
+        ThreadCaches *t = &thread_caches;
+        int saved = errno;
+        uint64_t offset;
+        unsigned class;
+        Cache *c;
+        Heap *h;
+
+        h = &pool->heap;
+        if (is_dead(h))
+                return;
+        offset = heap_offset(h, ptr);
+        class = offset < h->reserved ? pagemap_get(h->map, offset) : CLASS_NONE;
+        if (class == CLASS_NONE) {
+                misuse_report(PMB_MISUSE_INVALID, pool, ptr);
+                return;
+        }
+        if (class == CLASS_HUGE) {
+                free_huge(pool, ptr);
+                errno = saved;
+                return;
+        }
+        if (heap_is_shut(h))
+                heap_add_supply(h);
+        c = cache_enter(h);
+        if (unlikely(!c)) {
+                if (!is_dead(h)) {
+                        arena_put(h->arena, class, &ptr, 1);
+                        heap_add_supply(h);
+                }
+                errno = saved;
+                return;
+        }
+        if (bin_last(&c->bins[class]) == ptr) {
+                cache_end(t);
+                misuse_report(PMB_MISUSE_DOUBLE, pool, ptr);
+                return;
+        }
+        cache_put(c, h, class, ptr);
+        cache_end(t);
+        if (unlikely(heap_tick(h)))
+                pool_idle(pool);
+        errno = saved;
+}
+
+/* Into that cache, if it is the heap's and has room, and nothing is wrong with the block. Busy. */
+static inline bool free_to(Cache *c, Heap *h, void *ptr)
+{
+        uint64_t offset = heap_offset(h, ptr);
+        Bin *b;
+
+        if (unlikely(!is_current(h, c) || offset >= h->reserved))
+                return false;
+        b = &c->bins[pagemap_get(h->map, offset)];
+        if (unlikely(b->top >= b->end || bin_last(b) == ptr))
+                return false;
+        *b->top++ = ptr;
+        return true;
+}
+
+/* Full, or another pool's turn, or no pool. Busy. */
+static noinline void free_slow(struct pmb_pool *pool, void *ptr)
+{
+        ThreadCaches *t = &thread_caches;
+
+        if (pool && free_to(switch_current(t, &pool->heap), &pool->heap, ptr)) {
+                cache_end(t);
+                return;
+        }
+        cache_end(t);
+        if (!ptr)
+                return;
+        if (!pool)
+                pool = registry_find(ptr);
+        if (!pool)
+                return misuse_report(PMB_MISUSE_INVALID, NULL, ptr);
+        free_to_others(pool, ptr);
+}
+
+void pmb_free(struct pmb_pool *pool, void *ptr)
+{
+        ThreadCaches *t = &thread_caches;
+
+        cache_begin(t);
+        if (unlikely(!pool || !free_to(t->current, &pool->heap, ptr)))
+                return free_slow(pool, ptr);
+        cache_end(t);
+}
+
+/* The size says which bin; that it is right is looked up beside it, and nothing waits for that. */
+void pmb_free_sized(struct pmb_pool *pool, void *ptr, size_t size)
+{
+        ThreadCaches *t = &thread_caches;
+        unsigned class;
+        uint64_t offset;
+        Cache *c;
+        Bin *b;
+
+        if (unlikely(!pool || size > TABLE_SIZE_MAX))
+                goto slow;
+        cache_begin(t);
+        c = t->current;
+        offset = heap_offset(&pool->heap, ptr);
+        if (unlikely(!is_current(&pool->heap, c) || offset >= pool->heap.reserved))
+                goto slow;
+        class = class_table[(size + 7) / 8];
+        b = &c->bins[class];
+        if (unlikely(pagemap_get(pool->heap.map, offset) != class || b->top >= b->end || bin_last(b) == ptr))
+                goto slow;
+        *b->top++ = ptr;
+        cache_end(t);
+        return;
+slow:
+        cache_end(t);
+        if (ptr && size > pmb_usable_size(pool, ptr) && pmb_usable_size(pool, ptr) > 0)
+                return misuse_report(PMB_MISUSE_SIZE, pool, ptr);
+        pmb_free(pool, ptr);
+}
+
+size_t pmb_usable_size(struct pmb_pool *pool, const void *ptr)
+{
+        uint64_t offset;
+        unsigned class;
+
+        if (!ptr)
+                return 0;
+        if (!pool)
+                pool = registry_find(ptr);
+        if (!pool || is_dead(&pool->heap))
+                return 0;
+        offset = heap_offset(&pool->heap, ptr);
+        class = offset < pool->heap.reserved ? pagemap_get(pool->heap.map, offset) : CLASS_NONE;
+        return class == CLASS_HUGE ? arena_size_huge(pool->heap.arena, ptr) : class_sizes[class];
+}
+
+/* ------------------------------------------------------------------------------------------ other shapes */
+
+static void *take_one(struct pmb_pool *pool, size_t size, int flags)
+{
+        Heap *h = &pool->heap;
+        int error = atomic_load_explicit(&h->refuse, memory_order_relaxed);
+        void *p;
+
+        if (unlikely(error != 0))
+                return pressure_refuse(pool, error, size);
+        p = heap_is_full(h, size) ? NULL : arena_take_one(h->arena, size, flags);
+        return p ?: pressure_take(pool, size, flags);
+}
+
+/* A block of whole pages that this thread has at hand. */
+static void *take_cached(struct pmb_pool *pool, size_t size)
+{
+        Cache *c = cache_enter(&pool->heap);
+        Bin *b;
+        void *p;
+
+        if (!c)
+                return NULL;
+        b = &c->bins[sizeclass_of(size)];
+        p = bin_last(b);
+        if (p)
+                b->top--;
+        cache_end(&thread_caches);
+        return p;
+}
+
+/*
+ * What comes from the arena may be known to be zero: the larger it is the more that is worth. What was
+ * cached never is.
+ */
+void *pmb_calloc(struct pmb_pool *pool, size_t n, size_t size)
+{
+        size_t bytes;
+        void *p;
+
+        if (__builtin_mul_overflow(n, size, &bytes))
+                return pressure_refuse(pool, atomic_load(&pool->heap.refuse) ?: ENOMEM, SIZE_MAX);
+        if (bytes <= SMALL_SIZE_MAX)
+                p = alloc(pool, bytes);
+        else {
+                p = take_cached(pool, bytes);
+                if (!p)
+                        return take_one(pool, bytes, MALLOCX_ZERO);
+        }
+        return p ? memset(p, 0, bytes) : NULL;
+}
+
+static bool is_power_of_two(size_t n)
+{
+        return n > 0 && (n & (n - 1)) == 0;
+}
+
+/*
+ * Blocks of a class are multiples of its size apart, from the start of a page. The class of a multiple of an
+ * alignment is a multiple of it, too, so up to a page rounding up will do.
+ */
+void *pmb_aligned_alloc(struct pmb_pool *pool, size_t alignment, size_t size)
+{
+        size_t rounded;
+
+        if (!is_power_of_two(alignment))
+                return pressure_refuse(pool, atomic_load(&pool->heap.refuse) ?: EINVAL, size);
+        if (alignment > pool->mapping.reserved || size > pool->mapping.reserved)
+                return pressure_refuse(pool, atomic_load(&pool->heap.refuse) ?: ENOMEM,
+                        alignment > size ? alignment : size);
+        rounded = ((size ?: 1) + alignment - 1) & ~(alignment - 1);
+        if (alignment <= (size_t)1 << MAP_PAGE_SHIFT)
+                return alloc(pool, rounded);
+        return take_one(pool, size ?: 1, MALLOCX_ALIGN(alignment));
+}
+
+int pmb_posix_memalign(struct pmb_pool *pool, void **ret, size_t alignment, size_t size)
+{
+        int saved = errno, r = 0;
+        void *p;
+
+        if (alignment % sizeof(void *) || !is_power_of_two(alignment))
+                return EINVAL;
+        p = pmb_aligned_alloc(pool, alignment, size);
+        if (p)
+                *ret = p;
+        else
+                r = errno;
+        errno = saved;
+        return r;
+}
