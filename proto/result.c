@@ -141,8 +141,8 @@ char *refusal_to_sentence(const Refusal *r, char buf[static REFUSAL_SENTENCE_MAX
                 break;
         case RESULT_STORE_BUSY:
                 if (r->used > 0)
-                        SAY("store %s holds %" PRIu64 " pool%s", r->subject, r->used,
-                                r->used == 1 ? "" : "s");
+                        SAY("store %s holds %" PRIu64 " pool%s, which --force would revoke", r->subject,
+                                r->used, r->used == 1 ? "" : "s");
                 else
                         SAY("store %s is being prepared", r->subject);
                 break;

@@ -2,6 +2,7 @@
 """From a bare NVDIMM to a store that is served, and back; and what is somebody else's stays as it is."""
 
 import contextlib
+import ctypes
 import functools
 import json
 import os
@@ -9,16 +10,20 @@ import pathlib
 import re
 import signal
 import struct
+import subprocess
 import time
 
 import pytest
 
 from daemon import wait_for
+from fsdax_store import Client as Program
+from jobproto import AVAILABLE, Provisioner
 from pmbproto import Client, Closed
 from system import CONFIG_DIR, PROVISIONER, SECONDS, SOCKET, ctl, main_pid, run, systemctl
 
 CONFIG = CONFIG_DIR / 'fsdax.conf'
 MIB = 1 << 20
+PR_SET_THP_DISABLE = 41
 
 
 def regions():
@@ -263,6 +268,16 @@ def test_two_stores_of_one_region(system):
         assert row('pm')['state'] == 'available'
 
 
+def force_out(store, client, pool):
+    """Deprovision, while a client that has a pool there does what the library does when it is told."""
+    with subprocess.Popen(['pmbrokerctl', 'deprovision', store, '--force'], stdout=subprocess.PIPE, text=True) as p:
+        assert client.event('revoked', SECONDS).pool == pool
+        wait_for(lambda: client.touch(pool, 0) == signal.SIGBUS, SECONDS, 'its memory is gone', every=0.1)
+        client.give_up(pool)
+        out = p.communicate()[0]
+        assert p.returncode == 0, out
+
+
 def test_deprovision_takes_what_is_ours(system):
     """Not while pools live, unless they shall go; what is somebody else's in the same region stays, byte for byte."""
     first = able()
@@ -279,9 +294,7 @@ def test_deprovision_takes_what_is_ours(system):
         status, out = run('pmbrokerctl', 'deprovision', 'pm', check=False)
         assert status == 1 and '1 pool' in out and '--force' in out
         assert known('pm').available and client.is_filled(pool, 1)
-        ctl('deprovision', 'pm', '--force')
-        assert client.event('revoked', SECONDS).pool == pool
-        assert client.touch(pool, 0) == signal.SIGBUS
+        force_out('pm', client, pool)
         assert [n['content'] for n in region(first)['namespaces']] == ['"theirs", ext4 "precious"']
         assert before.is_same()
         run('ndctl', 'destroy-namespace', '-f', made['dev'])
@@ -296,7 +309,7 @@ def test_what_deprovision_leaves(system, scrub, stays):
         client = system.user()
         pool = client.create(8 * MIB, store='pm').pool
         client.write(pool, 0, text * (8 * MIB // len(text)))
-        ctl('deprovision', 'pm', '--force')
+        force_out('pm', client, pool)
     raw = json.loads(run('ndctl', 'create-namespace', '-r', region(first)['region'], '-m', 'raw', '-s', '64M'))
     found = pathlib.Path('/dev', raw['blockdev']).read_bytes().count(text)
     assert (found > 0) == stays
@@ -305,26 +318,39 @@ def test_what_deprovision_leaves(system, scrub, stays):
 
 # -------------------------------------------------------------------------------------------------- what it is like
 
-def test_pages_of_4k(system):
-    """A namespace that is not aligned to 2 MiB is refused, or served as what it is."""
-    first = able()
-    with configured('pm', f'Region={first}\nInitLabels=yes\nSize=64M'):
-        wait_available('pm')  # now there are labels
-    made = json.loads(run('ndctl', 'create-namespace', '-r', region(first)['region'], '-m', 'fsdax', '-a', '4096',
-                          '-s', '128M', '-n', 'theirs'))
-    with configured('pu', f'Adopt={made["uuid"]}'):
-        reason = wait_refused('pu')
-        assert '4K' in reason and 'RequireDax=no' in reason
-    with configured('pu', f'Adopt={made["uuid"]}\nRequireDax=no'):
-        wait_available('pu')
-        found = row('pu')
-        assert (found['page'], found['dax'], found['quota'], found['seal']) == (4096, True, True, True)
-        client = system.user()
-        pool = client.create(8 * MIB, store='pu').pool
-        client.fill(pool, 3)
-        assert client.is_filled(pool, 3)
-        system.dismiss()
-    run('ndctl', 'destroy-namespace', '-f', made['dev'])
+@contextlib.contextmanager
+def without_huge_pages():
+    """Inside, processes that are started get no pages of 2 MiB, as on a kernel or an alignment that has none."""
+    libc = ctypes.CDLL(None)
+    assert libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0
+    try:
+        yield
+    finally:
+        libc.prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0)
+
+
+def test_pages_of_4k(tmp_path):
+    """They are refused, or served as what they are: 512 times the page faults."""
+    section = f'[Store p]\nType=fsdax\nRegion={able()}\nInitLabels=yes\nSize=128M\n'
+
+    def store():
+        with p.connect() as jobs:
+            return jobs.stores()[0]
+
+    with without_huge_pages(), Provisioner(tmp_path, section, keeper=True) as p:
+        wait_for(lambda: '4K' in store().reason, SECONDS, 'it is refused', every=0.1)
+        assert 'RequireDax=no' in store().reason and not store().flags & AVAILABLE
+        p.reload(f'{section}RequireDax=no\n')
+        wait_for(lambda: store().flags & AVAILABLE, SECONDS, 'it is served', every=0.1)
+        assert store().page_size == 4096
+        with p.connect() as jobs:
+            reply = jobs.create(1, 8 * MIB)
+            client = Program(reply.fd)
+            client('map', 8 * MIB)
+            assert int(client('touch', 0, 8 * MIB)) >= 8 * MIB // 4096
+            client.end()
+            assert jobs.release(1).error == 0
+    run('ndctl', 'destroy-namespace', '-f', '-r', region(able())['region'], 'all')
 
 
 def test_xfs_takes_trust():

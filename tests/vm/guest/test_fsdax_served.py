@@ -205,7 +205,7 @@ def test_others_meanwhile(system, store, attack, figure):
     takes its time as well, but not always when there is an attack.
     """
     worse = []
-    for _ in range(3):
+    for _ in range(5):
         without = measure(system, store, 100)
         pinned = attack()
         client = system.user(ALICE)
