@@ -55,7 +55,7 @@ scratch_start 128 || {
     cat "$scratch/log" >&2
     fail "no broker"
 }
-for page in man/*.3 man/pmbroker.7; do
+for page in man/*.3; do
     case $(example "$page" | head -n 1) in
     '#include <'*) ;;
     *) fail "$page has no example that is a program" ;;
