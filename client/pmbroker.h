@@ -423,13 +423,19 @@ enum pmb_event_type {
         PMB_EVENT_REVOKED = 3,     /* the memory is gone; allocation fails with ESTALE */
         PMB_EVENT_RECONNECTED = 4, /* the daemon was restarted and has resumed the pools */
         PMB_EVENT_CLOSING = 5,     /* the daemon is going away; the library connects again */
+        /*
+         * An administrator will revoke the pool; target is how many microseconds are left, to save what is in it
+         * and to close it.
+         */
+        PMB_EVENT_REVOKING = 6,
 };
 
 struct pmb_event {
         enum pmb_event_type type;
         struct pmb_pool *pool; /* NULL for RECONNECTED and CLOSING */
         uint64_t size;         /* of the pool, after the event */
-        uint64_t target;       /* RECLAIM: the size that the daemon wants it to have; otherwise 0 */
+        uint64_t target;       /* RECLAIM: the size that the daemon wants it to have; REVOKING: see there;
+                                  otherwise 0 */
 };
 
 /**
