@@ -3,6 +3,7 @@
 
 import statistics
 import subprocess
+import time
 
 from workers import WorkerDied, WorkerFailed, Workers
 
@@ -10,6 +11,7 @@ ALLOCATORS = ("pmbroker", "jemalloc", "glibc", "tcmalloc", "mimalloc", "memkind"
 SIZES = ("mix", "64", "4K", "64K", "1M", "4M")
 LINE = "time {pattern} {size} {threads} {heaps} {sized:d}"
 DEATHS_MAX = 3  # of a contender, in one row
+SECONDS_MAX = 1.5  # of a contender in one row; one that has had them is measured once, and not again
 BATCHES = ("lifo", "fifo", "random")
 
 
@@ -41,15 +43,18 @@ class Run:
         """
         times = {name: [] for name in contenders}
         deaths = dict.fromkeys(contenders, 0)
+        spent = dict.fromkeys(contenders, 0)
         names = list(contenders)
         for n in range(self.rounds + 1):
             for i in range(len(names)):
                 name = names[(n + i) % len(names)]
                 nsec = None
                 try:
-                    if deaths[name] < DEATHS_MAX:
+                    if deaths[name] < DEATHS_MAX and (spent[name] < SECONDS_MAX or n <= 1):
                         worker, asked = contenders[name]
+                        begin = time.monotonic()
                         nsec = float(worker.ask(LINE.format(**asked))[0])
+                        spent[name] += time.monotonic() - begin
                 except (WorkerDied, WorkerFailed) as error:
                     deaths[name] += 1
                     self.note(f"{row_name(row)}, round {n}", error, name)
