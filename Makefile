@@ -79,6 +79,7 @@ SRC_BENCH_HEAP := $(addprefix bench/heap/,allocator.c fill.c pattern.c trim.c wo
 SRC_TESTPROGS := $(wildcard tests/integration/*.c)
 SRC_VMPROGS := $(wildcard tests/vm/*.c)
 SRC_STRESS := $(wildcard tests/stress/*.c)
+SRC_FAULTPROGS := $(wildcard tests/faults/*.c)
 
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
@@ -103,11 +104,12 @@ PROTOCOL_PAGE := $(BUILD)/man/pmbroker-protocol.7
 MAN_PAGES := $(wildcard man/*.[1-9]) $(PROTOCOL_PAGE)
 TESTPROGS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(SRC_TESTPROGS)) \
 	$(BUILD)/tests/integration/isolation-jemalloc
+FAULTPROGS := $(patsubst %.c,$(BUILD)/%,$(SRC_FAULTPROGS))
 VMPROGS := $(patsubst tests/vm/%.c,$(BUILD)/tests/vm/%,$(SRC_VMPROGS))
 
-.PHONY: help deps all demo check check-unit check-stress check-full check-integration check-layers check-clang \
-	check-format check-install check-man check-vm check-power-cut vm-shell asan bench format install uninstall deb \
-	clean testprogs cxxprogs
+.PHONY: help deps all demo check check-unit check-stress check-full check-integration check-faults check-layers \
+	check-clang check-format check-install check-man check-vm check-power-cut vm-shell asan bench format install uninstall \
+	deb clean testprogs cxxprogs
 
 help: ## this list
 	@echo 'pmbroker $(VERSION)'
@@ -238,6 +240,10 @@ $(BUILD)/tests/integration/isolation-jemalloc: $(BUILD)/tests/integration/isolat
 $(BUILD)/tests/integration/dlopen: $(BUILD)/tests/integration/dlopen.o
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $<
 
+$(BUILD)/tests/faults/%: $(BUILD)/tests/faults/%.o $(LIB_LINK)
+	@mkdir -p $(@D)
+	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -Wl,--as-needed -o $@ $< -L$(BUILD) -lpmbroker -Wl,-rpath,'$$ORIGIN/../..'
+
 # A unit test takes from this archive what it needs.
 $(BUILD)/libunits.a: $(OBJ_DAEMON) $(OBJ_CLIENT) $(OBJ_SHARED) $(filter-out $(BUILD)/ctl/main.o,$(call obj,$(SRC_CTL)))
 	@rm -f $@
@@ -261,7 +267,7 @@ $(PROTOCOL_PAGE): tools/proto-page.awk proto/pmbroker.proto man/pmbroker-protoco
 
 PYTEST := $(PYTHON) -m pytest -q -p no:cacheprovider --durations=5
 
-testprogs: $(TESTPROGS) $(EXAMPLES)
+testprogs: $(TESTPROGS) $(FAULTPROGS) $(EXAMPLES)
 cxxprogs: $(CXX_TESTS)
 
 # First what is missing, then everything in order; each runner ends with a line of its own.
@@ -275,6 +281,7 @@ check: ## all tests (as root; else without those that take privileges here)
 	@$(MAKE) --no-print-directory check-unit
 	@$(MAKE) --no-print-directory check-stress
 	@$(MAKE) --no-print-directory check-integration
+	@$(MAKE) --no-print-directory check-faults
 	@$(MAKE) --no-print-directory check-install
 	@$(MAKE) --no-print-directory check-vm
 	@echo 'check: everything passed'
@@ -287,12 +294,17 @@ STRESS_ARGS ?=
 check-stress: $(STRESS_TESTS) ## the heap under stress; STRESS_OPS=N operations, STRESS_ARGS='--seed N'
 	@set -e; for t in $(STRESS_TESTS); do $$t --ops $(STRESS_OPS) $(STRESS_ARGS); done
 
-check-full: ## what takes longer: a thousand million operations of stress
-	@tools/install-deps.sh check
-	@$(MAKE) --no-print-directory check-stress STRESS_OPS=1000000000
-
 check-integration: all testprogs cxxprogs ## black-box tests against the real daemon
 	BUILD=$(abspath $(BUILD)) PMBROKERCTL=$(abspath $(CTL)) $(PYTEST) tests/integration $(ARGS)
+
+check-faults: all testprogs ## kills and failing system calls: a sample (as root)
+	BUILD=$(abspath $(BUILD)) $(PYTEST) tests/faults
+
+check-full: all testprogs ## what takes hours: failures at every system call, kills under load, a thousand million operations of stress
+	@tools/install-deps.sh check
+	@$(MAKE) --no-print-directory check-stress STRESS_OPS=1000000000
+	@$(MAKE) --no-print-directory check-power-cut
+	PMBROKER_FULL=1 BUILD=$(abspath $(BUILD)) $(PYTEST) tests/faults
 
 check-layers: $(OBJ_DAEMON) $(BUILD)/proto/result.o ## prove that includes point downwards and the core is pure
 	@tests/check-layers.sh $(BUILD)
