@@ -25,6 +25,7 @@ enum {
         COLUMN_DAX,
         COLUMN_QUOTA,
         COLUMN_SEAL,
+        COLUMN_SURPLUS,
         COLUMN_NODE,
         COLUMN_CREATED,
         COLUMN_RELEASED,
@@ -48,6 +49,8 @@ const TableColumn store_columns[] = {
                 "fsdax, kmem: whether the kernel refuses what is over a limit"},
         [COLUMN_SEAL] = {"SEAL", 0, TABLE_BOOL, TABLE_OPTIONAL,
                 "fsdax: whether a client can only map its file"},
+        [COLUMN_SURPLUS] = {"SURPLUS", 0, TABLE_SIZE, TABLE_RIGHT | TABLE_OPTIONAL,
+                "fsdax: bytes that the kernel takes for pools beyond their sizes"},
         [COLUMN_NODE] = {"NODE", 0, TABLE_NUMBER, TABLE_RIGHT | TABLE_OPTIONAL,
                 "kmem: the NUMA node that its memory is of"},
         [COLUMN_CREATED] = {"CREATED", 0, TABLE_NUMBER, TABLE_RIGHT | TABLE_OPTIONAL,
@@ -104,6 +107,8 @@ static int add_store(Table *t, const Pmbroker__V1__StoreRow *row)
         set_tested(t, COLUMN_DAX, row->dax);
         set_tested(t, COLUMN_QUOTA, row->quota);
         set_tested(t, COLUMN_SEAL, row->seal);
+        if (row->kind == PMBROKER__V1__STORE_KIND__KIND_FSDAX && row->available)
+                table_set_number(t, COLUMN_SURPLUS, row->surplus);
         if (row->kind == PMBROKER__V1__STORE_KIND__KIND_KMEM && row->available && row->node >= 0)
                 table_set_number(t, COLUMN_NODE, (uint64_t)row->node);
         table_set_number(t, COLUMN_CREATED, row->created);

@@ -19,7 +19,7 @@ check="clang clang-format g++ libcmocka-dev libjemalloc2 protobuf-compiler
        mandoc man-db jq openssh-client openssh-server systemd zsh"
 bench="libmemkind-dev libjemalloc2 libtcmalloc-minimal4 libmimalloc2.0 python3"
 deb="debhelper lintian libcmocka-dev systemd"
-vm="mmdebstrap qemu-system-x86 squashfs-tools libmemkind-dev protobuf-compiler python3"
+vm="mmdebstrap qemu-system-x86 squashfs-tools libmemkind-dev python3"
 
 case "${1:-build}" in
 build) want=$build ;;

@@ -22,45 +22,98 @@ _Static_assert(PMBROKER__V1__STORE_KIND__KIND_KMEM == (int)STORE_KMEM, "kinds");
 _Static_assert(PMBROKER__V1__TESTED__HOLDS == (int)STORE_HOLDS, "tested");
 _Static_assert(PMBROKER__V1__TESTED__DOES_NOT_HOLD == (int)STORE_DOES_NOT_HOLD, "tested");
 
-void service_list_stores(Call *call, const Pmbroker__V1__ClientPacket *packet)
+/* ------------------------------------------------------------------------------------------------ stores */
+
+/* An answer under way: the provisioner is asked what the kernel takes for itself. */
+typedef struct Listing {
+        Call *call;
+        unsigned waiting;                 /* jobs */
+        uint64_t surplus[JOB_STORES_MAX]; /* by the provisioner's number of the store */
+} Listing;
+
+static void fill_store(const Store *store, const Listing *listing, Pmbroker__V1__StoreRow *ret)
+{
+        ret->name = (char *)(uintptr_t)store->info.name;
+        ret->kind = (Pmbroker__V1__StoreKind)store->info.kind;
+        ret->available = store->info.available;
+        ret->capacity = store->info.capacity;
+        ret->charged = store->charged;
+        ret->pools = store->n_pools;
+        ret->page_size = store->info.page_size;
+        ret->enforced_by = (char *)(uintptr_t)(store->info.audited ? "audit" : "kernel");
+        ret->keeps_pools = store->info.keeps_pools;
+        ret->dax = (Pmbroker__V1__Tested)store->info.dax;
+        ret->quota = (Pmbroker__V1__Tested)store->info.quota;
+        ret->seal = (Pmbroker__V1__Tested)store->info.seal;
+        ret->node = store->info.node;
+        ret->reason = (char *)(uintptr_t)store->info.reason;
+        ret->surplus = store->info.index < JOB_STORES_MAX ? listing->surplus[store->info.index] : 0;
+        ret->drained = store->drained;
+        ret->created = store->created;
+        ret->released = store->released;
+}
+
+static void reply_stores(Listing *listing)
 {
         Pmbroker__V1__ServerPacket answer = PMBROKER__V1__SERVER_PACKET__INIT;
         Pmbroker__V1__StoreList list = PMBROKER__V1__STORE_LIST__INIT;
         Pmbroker__V1__StoreRow rows[STORES_MAX];
         Pmbroker__V1__StoreRow *pointers[STORES_MAX];
 
-        (void)packet;
-        list_for_each (it, broker_stores(call->server->broker)) {
-                const Store *store = list_entry(it, Store, store_link);
-                Pmbroker__V1__StoreRow *row = &rows[list.n_rows];
-
+        list_for_each (it, broker_stores(listing->call->server->broker)) {
                 if (list.n_rows == STORES_MAX)
                         break;
-                pmbroker__v1__store_row__init(row);
-                row->name = (char *)(uintptr_t)store->info.name;
-                row->kind = (Pmbroker__V1__StoreKind)store->info.kind;
-                row->available = store->info.available;
-                row->capacity = store->info.capacity;
-                row->charged = store->charged;
-                row->pools = store->n_pools;
-                row->page_size = store->info.page_size;
-                row->enforced_by = (char *)(uintptr_t)(store->info.audited ? "audit" : "kernel");
-                row->keeps_pools = store->info.keeps_pools;
-                row->dax = (Pmbroker__V1__Tested)store->info.dax;
-                row->quota = (Pmbroker__V1__Tested)store->info.quota;
-                row->seal = (Pmbroker__V1__Tested)store->info.seal;
-                row->node = store->info.node;
-                row->reason = (char *)(uintptr_t)store->info.reason;
-                row->drained = store->drained;
-                row->created = store->created;
-                row->released = store->released;
-                pointers[list.n_rows++] = row;
+                pmbroker__v1__store_row__init(&rows[list.n_rows]);
+                fill_store(list_entry(it, Store, store_link), listing, &rows[list.n_rows]);
+                pointers[list.n_rows] = &rows[list.n_rows];
+                list.n_rows++;
         }
         list.rows = pointers;
         answer.body_case = PMBROKER__V1__SERVER_PACKET__BODY_STORES;
         answer.stores = &list;
-        call_reply(call, &answer, -EBADF);
+        call_reply(listing->call, &answer, -EBADF);
+        free(listing);
 }
+
+static void on_surplus(const JobReply *reply, const void *tail, int *fd, void *userdata)
+{
+        Listing *listing = userdata;
+
+        (void)tail;
+        (void)fd;
+        if (reply->error == 0 && reply->store < JOB_STORES_MAX)
+                listing->surplus[reply->store] = reply->used;
+        if (--listing->waiting == 0)
+                reply_stores(listing);
+}
+
+void service_list_stores(Call *call, const Pmbroker__V1__ClientPacket *packet)
+{
+        Listing *listing = calloc(1, sizeof(*listing));
+
+        (void)packet;
+        if (!listing) {
+                call_fail(call, -ENOMEM);
+                return;
+        }
+        listing->call = call;
+        listing->waiting = 1; /* ours: no reply may end the listing before all are asked */
+        list_for_each (it, broker_stores(call->server->broker)) {
+                const Store *store = list_entry(it, Store, store_link);
+                JobRequest request = {.kind = JOB_USAGE, .store = store->info.index};
+
+                if (!store->info.available || store->info.kind != STORE_FSDAX)
+                        continue;
+                /* Without a provisioner it is not known. */
+                if (jobs_send(call->server->jobs, &call->session->user->jobs, &request, NULL, 0, on_surplus,
+                            listing) == 0)
+                        listing->waiting++;
+        }
+        if (--listing->waiting == 0)
+                reply_stores(listing);
+}
+
+/* ----------------------------------------------------------------------------------------------- tenants */
 
 /* Blank-separated, as many as have room. */
 static void join_stores(const TenantConfig *config, char text[static STORES_TEXT])

@@ -67,15 +67,18 @@ static void job_usage(
         StoreEntry *store, JobConnection *connection, const JobRequest *request, const uint64_t *ids)
 {
         JobUsage usage[JOB_USAGE_MAX];
-        uint32_t n = 0;
+        JobReply reply = {.kind = request->kind, .serial = request->serial, .store = request->store};
 
         for (uint32_t i = 0; i < request->n; i++) {
                 PoolFile *pool = pool_table_find(&store->pools, ids[i]);
-                if (!pool || !pool->committed || store->backend->get_used(store, pool, &usage[n].used) < 0)
+                if (!pool || !pool->committed ||
+                        store->backend->get_used(store, pool, &usage[reply.n].used) < 0)
                         continue;
-                usage[n++].pool = pool->id;
+                usage[reply.n++].pool = pool->id;
         }
-        answer(connection, request, 0, usage, n, sizeof(JobUsage));
+        if (request->n == 0)
+                reply.used = store_entry_surplus(store);
+        job_reply(connection, &reply, usage, reply.n * sizeof(JobUsage), -EBADF);
 }
 
 static int job_create(Dispatch *d, StoreEntry *store, JobConnection *connection, const JobRequest *request,

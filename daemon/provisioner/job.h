@@ -62,7 +62,8 @@ typedef enum JobKind {
          * again); a pool that does not exist is a success. `bytes` is a JobReleaseHow. Nothing but RELEASE
          * and USAGE is done with the pool from now on (-ESTALE). */
         JOB_RELEASE = 6,
-        /* Tail: uint64_t ids[n] of `store`. Reply: JobUsage[n] of those that exist. */
+        /* Tail: uint64_t ids[n] of `store`. Reply: JobUsage[n] of those that exist; without ids, `used`: what the
+         * kernel takes for the pools of the store beyond their limits. */
         JOB_USAGE = 7,
         /* Regions and namespaces, from row `pool` on. Reply: JobRegion[n], fewer than JOB_REGIONS_MAX when that was
          * all. */

@@ -145,6 +145,20 @@ bool store_entry_is_closed(const StoreEntry *store)
         return false;
 }
 
+uint64_t store_entry_surplus(StoreEntry *store)
+{
+        uint64_t surplus = 0, used;
+
+        /* Elsewhere nothing is taken that is not the client's. */
+        for (size_t i = 0; store->backend->sealed && i < store->pools.n; i++) {
+                PoolFile *pool = store->pools.pools[i];
+                if (!pool->releasing && store->backend->get_used(store, pool, &used) >= 0 &&
+                        used > pool->limit)
+                        surplus += used - pool->limit;
+        }
+        return surplus;
+}
+
 void store_entry_describe(const StoreEntry *store, JobStore *ret)
 {
         *ret = (JobStore){

@@ -72,4 +72,6 @@ void store_entry_forget(PoolFile *pool);
 /* Takes no new pools, and gives no more memory to those it has. */
 bool store_entry_is_closed(const StoreEntry *store);
 
+/* Bytes that the kernel takes for pools beyond their limits, to keep account of where they are. */
+uint64_t store_entry_surplus(StoreEntry *store);
 void store_entry_describe(const StoreEntry *store, JobStore *ret);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "provisioner/admission.h"
 #include "provisioner/seal.h"
 #include "provisioner/verbs.h"
 
@@ -106,7 +107,9 @@ static int resize_end(Task *task)
         pool->length = result->length;
         if (result->flags & WORK_RACED || is_charged_wrongly(task, told))
                 tell_on(task, result->bytes);
-        return task->resealed && result->error >= 0 ? -EIO : result->error;
+        if (result->error < 0)
+                return admission_failed(task, result->error);
+        return task->resealed ? -EIO : 0;
 }
 
 int verb_resize(Task *task)

@@ -95,8 +95,11 @@ int verb_create(Task *task)
         switch (task->stage++) {
         case 0:
                 r = admission_check(task, pool->limit);
-                if (r >= 0)
+                if (r >= 0) {
                         r = backend->create(pool->store, pool);
+                        if (r < 0)
+                                r = admission_failed(task, r);
+                }
                 if (r < 0) {
                         task->pool_gone = true;
                         break;

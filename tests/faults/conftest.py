@@ -15,7 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'integratio
 from system import System  # noqa: E402
 
 FULL = os.environ.get('PMBROKER_FULL') == '1'
-TEST_SECONDS = 3600 if FULL else 120
+TEST_SECONDS = 3600 if FULL else 120 + int(60 * float(os.environ.get('PMBROKER_SOAK_MINUTES', 0)))
 
 
 @pytest.fixture(params=['tmpfs', 'dir'])

@@ -58,6 +58,7 @@ class System:
         self.listener.listen(64)
         os.chmod(self.socket, 0o666)
         self.broker = None
+        self.environment = {'broker': {}, 'provisioner': {}}  # more of it, from the next start on
         self._admin = None
         self.start_broker()
         self.wait_until_ready()
@@ -69,7 +70,7 @@ class System:
                    '/usr/bin/setpriv', f'--reuid={NOBODY}', f'--regid={NOBODY}', '--clear-groups',
                    str(reachable_by_all(BUILD / 'pmbrokerd')), '--broker', '--config', str(self.provisioner.config),
                    '--jobs', str(self.provisioner.socket_path)]
-        environment = {k: v for k, v in os.environ.items() if k != 'NOTIFY_SOCKET'}
+        environment = {k: v for k, v in os.environ.items() if k != 'NOTIFY_SOCKET'} | self.environment['broker']
         with open(self.directory / 'broker.log', 'ab') as log:
             self.broker = subprocess.Popen(command, pass_fds=[fd], env=environment, stdin=subprocess.DEVNULL,
                                            stdout=log, stderr=log)
@@ -81,7 +82,7 @@ class System:
         if role == 'broker':
             self.start_broker(prefix)
         else:
-            self.provisioner.start(wait=False, prefix=prefix)
+            self.provisioner.start(wait=False, prefix=prefix, environment=self.environment['provisioner'])
 
     def kill(self, role, sig=signal.SIGKILL):
         process = self.process(role)

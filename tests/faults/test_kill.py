@@ -16,7 +16,7 @@ from conftest import FULL
 from pmbproto import Client, Closed, Process, Refused, pb
 from system import MEDDLE, UNIT, Meddle, read_out, wait_for
 
-SAMPLE = 6  # points of each operation and victim, if not all
+SAMPLE = 4  # points of each operation and victim, if not all
 
 
 class User:
@@ -280,7 +280,7 @@ def look_over(system, operation, answered):
     operation.finish()
     assert operation.user.client.is_filled(operation.keep, 11, 0, 4), 'memory was lost'
     system.assert_books()
-    assert [row.size for row in system.ask('pools')] == [4 * UNIT]
+    wait_for(lambda: [row.size for row in system.ask('pools')] == [4 * UNIT], what='nothing else is left')
 
 
 def points(n, rng):
@@ -351,6 +351,7 @@ def test_killed_while_it_starts(system, victim, tmp_path):
         gone = prepare()
         for _ in range(2):
             start('--kill', str(n))
+            wait_for(out.exists)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 system.process(victim).wait(0.5)  # or it serves already
             system.kill(victim)

@@ -199,7 +199,7 @@ class Provisioner:
             os.chown(self.socket_path, self.serves, -1)
         self.start()
 
-    def start(self, wait=True, prefix=()):
+    def start(self, wait=True, prefix=(), environment=None):
         """The prefix is a program that becomes the provisioner in the end, with its arguments."""
         fds, names = [self.listener.fileno()], 'jobs'
         if self.ns_fd is not None:
@@ -213,7 +213,7 @@ class Provisioner:
                    *prefix, str(reachable_by_all(BUILD / 'pmbrokerd')), '--provisioner', '--config', str(self.config),
                    '--state-dir', str(self.state), '--runtime-dir', str(self.runtime),
                    '--user', str(self.serves)]
-        environment = dict(os.environ)
+        environment = {**os.environ, **(environment or {})}
         environment.pop('NOTIFY_SOCKET', None)
         if self.keeper:
             environment['NOTIFY_SOCKET'] = '@pmbroker-test-nobody-listens'

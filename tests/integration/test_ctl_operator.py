@@ -302,13 +302,15 @@ def test_check_of_modules(ctl, fake, machine):
     well(fake)
     machine('/sys/bus/nd/drivers/nd_pmem/uevent', None)
     (machine.root / 'sys/bus/nd/drivers/nd_pmem').rmdir()
-    assert 'nd_pmem is not loaded' in machine.checked(ctl, status=REFUSED)['failure', 'modules']['finding']
+    assert 'nd_pmem' in machine.checked(ctl, status=REFUSED)['failure', 'modules']['finding']
     fake.stores = fake.stores[1:]  # nobody needs it
     assert not any(check == 'modules' for _, check in machine.checked(ctl))
     fake.stores[0].kind = pb.KIND_KMEM
     assert 'cannot add memory' in machine.checked(ctl, status=REFUSED)['failure', 'modules']['finding']
     machine('/sys/devices/system/memory/block_size_bytes', '8000000\n')
-    assert 'kmem is not loaded' in machine.checked(ctl, status=REFUSED)['failure', 'modules']['finding']
+    assert 'no dax devices' in machine.checked(ctl, status=REFUSED)['failure', 'modules']['finding']
+    machine('/sys/bus/dax/uevent', '')
+    assert 'driver kmem' in machine.checked(ctl, status=REFUSED)['failure', 'modules']['finding']
     machine('/sys/bus/dax/drivers/kmem/uevent', '')
     assert ('ok', 'modules') in machine.checked(ctl)
 

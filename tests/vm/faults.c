@@ -101,7 +101,8 @@ static long write_to(char *start, size_t size)
                 *(volatile char *)(start + at) = 1;
         *(volatile char *)(start + size - 1) = 1;
         before = faults_so_far() - before;
-        for (uintptr_t page = (uintptr_t)start / HUGE_PAGE; page <= ((uintptr_t)start + size - 1) / HUGE_PAGE; page++)
+        for (uintptr_t page = (uintptr_t)start / HUGE_PAGE;
+                page <= ((uintptr_t)start + size - 1) / HUGE_PAGE; page++)
                 note(page);
         return before;
 }

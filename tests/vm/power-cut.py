@@ -1,104 +1,120 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """
-The power fails while a store is being provisioned: power-cut.py BUILD [MOMENT...]
+The power fails while a store is being made, and when it is in use:
 
-A guest with a bare NVDIMM provisions a store by configuration alone, and at some moment, so many milliseconds after a
-line of its journal, QEMU is killed. The next boot on the same NVDIMM has to find what is half-made and serve the store, in one namespace; and the
-boot after that, in the same one. What was built in BUILD is tested, as by run.sh.
+    power-cut.py BUILD [--some | MOMENT...]
+
+A machine with a bare NVDIMM makes a store by configuration alone, serves it, and has a program write to a pool of it. At
+some moment, so many milliseconds after a line of its journal, QEMU is killed. The next boot on the same NVDIMM has to
+find what is half-made, and to serve the store, in one namespace; and the boot after that, in the same one. What pools
+held in one boot is not on the NVDIMM in the next. With --some, this is tried at two moments; else at all, or at those
+with these numbers. What was built in BUILD is tested, as by run.py.
 """
 
+import concurrent.futures
+import mmap
 import os
 import pathlib
 import shutil
-import subprocess
 import sys
 import time
 
-HERE = pathlib.Path(__file__).resolve().parent
-TREE = HERE.parents[1]
-MOMENTS = [('being prepared', 0), ('being prepared', 150), ('wrote empty labels', 0), ('wrote empty labels', 200),
-           ('wrote empty labels', 500), ('wrote empty labels', 800), ('made namespace', 0), ('made namespace', 150),
-           ('made an ext4', 0), ('mounted', 100)]
-BOOT_SECONDS = 120
+from machine import Machine, Over, make_image
+
+MOMENTS = [('is being prepared', 0), ('is being prepared', 200), ('is being prepared', 500), ('wrote empty labels', 0),
+           ('wrote empty labels', 200), ('wrote empty labels', 500), ('made namespace', 0), ('made namespace', 100),
+           ('erased', 0), ('made an ext4', 0), ('mounted', 0), ('secret-1 is written', 0)]
+SOME = [4, 11]
+AT_A_TIME = 2  # machines
+BOOT_SECONDS = 300
 
 
-def sh(*argv):
-    return subprocess.run([str(a) for a in argv], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+class Trial(Machine):
+    """A machine with one NVDIMM, and one moment."""
 
+    def __init__(self, directory, image, over, number):
+        super().__init__(directory / str(number), image, over)
+        self.line, self.milliseconds = MOMENTS[number]
+        self.add_nvdimm(512, labels=True)
+        self.boots = []
 
-class Machine:
-    def __init__(self, build):
-        self.dir = build / 'vm-power-cut'
-        shutil.rmtree(self.dir, ignore_errors=True)
-        over = self.dir / 'over'
-        over.mkdir(parents=True)
-        os.umask(0o022)
-        sh('make', '--no-print-directory', '-s', '-C', TREE, f'BUILD={build}', f'DESTDIR={over}', 'PREFIX=/usr',
-           'UNITDIR=/usr/lib/systemd/system', 'install')
-        guest = over / 'usr/lib/pmbroker-tests/tests/vm/guest'
-        guest.mkdir(parents=True)
-        for name in ('setup', 'power-cut'):
-            shutil.copy(HERE / 'guest' / name, guest)
-        for name in HERE.glob('guest/pmbroker-power-cut.*'):
-            shutil.copy(name, over / 'usr/lib/systemd/system')
-        sh('mksquashfs', over, self.dir / 'over.squashfs', '-no-progress', '-quiet', '-all-root', '-no-xattrs', '-noI',
-           '-noD', '-noF')
-        self.image = pathlib.Path(sh(HERE / 'build-image.sh'))
-        self.nvdimm = self.dir / 'nvdimm'
-
-    def new_nvdimm(self):
-        self.nvdimm.unlink(missing_ok=True)
-        with self.nvdimm.open('wb') as f:
-            f.truncate(514 << 20)
-
-    def boot(self, moment=None):
+    def boot(self, until=None):
         """What the guest said, line by line; with a moment, until QEMU was killed."""
-        said = self.dir / 'said'
-        said.unlink(missing_ok=True)
-        qemu = subprocess.Popen([
-            'qemu-system-x86_64', '-machine', 'q35,nvdimm=on', '-accel', 'tcg,thread=multi', '-cpu', 'max,-cx16',
-            '-smp', '2', '-m', '1G,slots=2,maxmem=4G',
-            '-object', f'memory-backend-file,id=m0,share=on,mem-path={self.nvdimm},size=514M,align=2M',
-            '-device', 'nvdimm,id=nv0,memdev=m0,label-size=2M',
-            '-drive', f'file={self.image}/root.squashfs,if=virtio,format=raw,readonly=on',
-            '-drive', f'file={self.dir}/over.squashfs,if=virtio,format=raw,readonly=on',
-            '-display', 'none', '-net', 'none', '-no-reboot',
-            '-kernel', self.image / 'vmlinuz', '-initrd', self.image / 'initrd',
-            '-append', 'console=ttyS0 quiet panic=-1 oops=panic nowatchdog mitigations=off systemd.show_status=0 '
-                       'rcupdate.rcu_cpu_stall_suppress=1 systemd.unit=pmbroker-power-cut.target',
-            '-serial', f'file:{self.dir}/console', '-serial', f'file:{said}'], stdin=subprocess.DEVNULL)
+        said = self.dir / f'said-{len(self.boots) + 1}'
+        qemu = self.start('power-cut', '-serial', 'file:console', '-serial', f'file:{said.name}',
+                          kernel=[f'pmbroker.boot={len(self.boots) + 1}'])
         deadline = time.monotonic() + BOOT_SECONDS
         try:
             while qemu.poll() is None and time.monotonic() < deadline:
-                if moment and said.exists() and moment[0] in said.read_text():
-                    time.sleep(moment[1] / 1000)
+                if until and said.exists() and until in said.read_text(errors='replace'):
+                    time.sleep(self.milliseconds / 1000)
                     break
                 time.sleep(0.01)
         finally:
             qemu.kill()
             qemu.wait()
-        return said.read_text().splitlines()
+        self.boots.append(said.read_text(errors='replace').splitlines())
+
+    def count(self, text):
+        """How often it is on the NVDIMM."""
+        with (self.dir / 'nvdimm0').open('rb') as f, mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ) as m:
+            n, at = 0, m.find(text)
+            while at >= 0:
+                n, at = n + 1, m.find(text, at + len(text))
+            return n
+
+    def judge(self):
+        """What is wrong, if anything."""
+        namespaces = [[line for line in said if line.startswith('namespace ')] for said in self.boots[1:]]
+        if not all('available' in said and 'complete' in said for said in self.boots[1:]):
+            return 'the store is not available'
+        if not all(len(n) == 1 and 'pmbroker:pm' in n[0] for n in namespaces):
+            return f'these are the namespaces: {namespaces}'
+        if namespaces[0] != namespaces[1]:
+            return f'another namespace after the third boot: {namespaces}'
+        if not all(f'secret-{n} is written' in said for n, said in enumerate(self.boots[1:], 2)):
+            return 'no pool was served'
+        return None
+
+    def run(self):
+        self.boot(until=self.line)
+        cut = any(self.line in line for line in self.boots[0]) and 'complete' not in self.boots[0]
+        written = 'secret-1 is written' in self.boots[0]
+        if written and self.count(b'SECRET-1') == 0:
+            return f'it was to be cut off after "{self.line}", but the NVDIMM does not have what was written'
+        self.boot()
+        left = self.count(b'SECRET-1')
+        self.boot()
+        left += self.count(b'SECRET-2')
+        self.remove_nvdimms()
+        if not cut:
+            return f'was not cut off after "{self.line}"'
+        return self.judge() or (f'{left} words of earlier boots are on the NVDIMM' if left else None)
 
 
-def main():
-    machine = Machine(pathlib.Path(sys.argv[1]).resolve())
-    failed = 0
-    for moment in [MOMENTS[int(a)] for a in sys.argv[2:]] or MOMENTS:
-        machine.new_nvdimm()
-        before = machine.boot(moment)
-        after = [machine.boot(), machine.boot()]
-        namespaces = [[line for line in said if line.startswith('namespace ')] for said in after]
-        good = all('available' in said and 'complete' in said for said in after) and \
-            all(len(n) == 1 and 'pmbroker:pm' in n[0] for n in namespaces) and namespaces[0] == namespaces[1]
-        print(f'power-cut: {moment[1]} ms after "{moment[0]}": {"good" if good else "BAD"}')
-        if not good:
-            print('\n'.join(['', *before, '--', *after[0], '--', *after[1], '']))
-        failed += not good
-        sys.stdout.flush()
-    print(f'power-cut: {failed} failed')
+def main(argv):
+    if not argv:
+        sys.exit(__doc__)
+    os.umask(0o022)
+    build = pathlib.Path(argv[0]).resolve()
+    numbers = SOME if argv[1:] == ['--some'] else [int(a) for a in argv[1:]] or range(len(MOMENTS))
+    directory = build / 'vm-power-cut'
+    image = make_image()
+    shutil.rmtree(directory, ignore_errors=True)
+    over = Over(build, directory).close()
+    began, failed = time.monotonic(), 0
+    with concurrent.futures.ThreadPoolExecutor(AT_A_TIME) as pool:
+        trials = [Trial(directory, image, over, n) for n in numbers]
+        for trial, wrong in zip(trials, pool.map(Trial.run, trials)):
+            print(f'power-cut: {trial.milliseconds} ms after "{trial.line}": {wrong or "good"}', flush=True)
+            failed += bool(wrong)
+            if wrong:
+                for said in trial.boots:
+                    print('\n'.join(['--', *said]))
+    print(f'power-cut: {len(trials) - failed} passed, {failed} failed ({time.monotonic() - began:.0f} s)')
     return 1 if failed else 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

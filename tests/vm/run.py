@@ -28,19 +28,19 @@ from machine import Machine, Over, make_image
 # More than pmbroker-suite.service gives the suite, plus a boot.
 SECONDS = 1000
 # What the first machine does; the second does all the rest.
-FIRST = ['test_fsdax_provision.py']
+FIRST = ['test_fsdax_provision.py', 'test_kmem.py', 'test_walk.py']
 BAD = re.compile('WARNING:|BUG:|Oops|Kernel panic|general protection fault|kernel BUG at|INFO: task .* blocked')
 
 
 def new_machine(directory, image, over):
     """
     Three NVDIMMs have a NUMA node of their own, so that their memory can become a node's: two with labels, which
-    namespaces can be cut from, and one without. Three are for single tests: labels, once written, cannot be taken back
+    namespaces can be cut from, and one without. Four are for single tests: labels, once written, cannot be taken back
     before the next boot.
     """
     machine = Machine(directory, image, over)
     for mib, labels, node in ((1024, True, 1), (1024, True, 2), (512, False, 3), (64, True, 0), (256, True, 0),
-                              (64, False, 0)):
+                              (64, False, 0), (768, True, 0)):
         machine.add_nvdimm(mib, labels, node)
     return machine
 
@@ -82,7 +82,7 @@ class Suite(threading.Thread):
             stdout=subprocess.PIPE, text=True, errors='replace')
         timer = threading.Timer(SECONDS, self.be_late)
         timer.start()
-        with (self.dir / 'suite').open('w') as f:
+        with (self.dir / 'suite').open('w', buffering=1) as f:
             for line in self.qemu.stdout:
                 f.write(line)
                 self.say(line.rstrip())

@@ -11,7 +11,7 @@ import record
 pytest.register_assert_rewrite('system')
 import system as machine  # noqa: E402
 
-TEST_SECONDS = 180
+TEST_SECONDS = 240
 
 
 @pytest.fixture
