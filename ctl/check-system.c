@@ -143,8 +143,14 @@ static void check_modules(Check *c)
 {
         check_driver(c, PMBROKER__V1__STORE_KIND__KIND_FSDAX, "nd", "nd_pmem",
                 "`modprobe nd_pmem`, or another kernel");
-        check_driver(
-                c, PMBROKER__V1__STORE_KIND__KIND_KMEM, "dax", "kmem", "`modprobe kmem`, or another kernel");
+        if (has_store_of(c, PMBROKER__V1__STORE_KIND__KIND_KMEM) &&
+                !fact_exists(c->root, "/sys/devices/system/memory/block_size_bytes"))
+                findings_add(&c->findings, FINDING_FAILURE, "modules", "another kernel",
+                        "stores of Type=kmem are configured, and the kernel cannot add memory while it "
+                        "runs");
+        else
+                check_driver(c, PMBROKER__V1__STORE_KIND__KIND_KMEM, "dax", "kmem",
+                        "`modprobe kmem`, or another kernel");
 }
 
 static void check_huge_pages(Check *c)

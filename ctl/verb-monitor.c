@@ -22,6 +22,7 @@ static const char *kind_to_string(Pmbroker__V1__HappenedKind kind)
                 [PMBROKER__V1__HAPPENED_KIND__POOL_CREATED] = "pool-created",
                 [PMBROKER__V1__HAPPENED_KIND__POOL_RESIZED] = "pool-resized",
                 [PMBROKER__V1__HAPPENED_KIND__POOL_REVOKED] = "pool-revoked",
+                [PMBROKER__V1__HAPPENED_KIND__POOL_REVOKING] = "pool-revoking",
                 [PMBROKER__V1__HAPPENED_KIND__POOL_RELEASED] = "pool-released",
                 [PMBROKER__V1__HAPPENED_KIND__REQUEST_REFUSED] = "request-refused",
                 [PMBROKER__V1__HAPPENED_KIND__STORE_DRAIN] = "store-drained",

@@ -24,6 +24,7 @@ static const struct {
         [PMBROKER__V1__HAPPENED_KIND__POOL_CREATED] = {"ef9107cb325d4f70ac6d4bda9b7f3c97", LOG_INFO},
         [PMBROKER__V1__HAPPENED_KIND__POOL_RESIZED] = {"0eb0f6514f54416c9a2680da2468ff8a", LOG_INFO},
         [PMBROKER__V1__HAPPENED_KIND__POOL_REVOKED] = {"2ebcfa15e41c4012b8e816fc499c76d2", LOG_NOTICE},
+        [PMBROKER__V1__HAPPENED_KIND__POOL_REVOKING] = {"93e83fcae76741bb885bf0be34973d73", LOG_NOTICE},
         [PMBROKER__V1__HAPPENED_KIND__POOL_RELEASED] = {"6d3e95bc5d594887ad644559ca2458c2", LOG_INFO},
         [PMBROKER__V1__HAPPENED_KIND__REQUEST_REFUSED] = {"f363e11f5e9c477d90212166154c14a3", LOG_INFO},
         [PMBROKER__V1__HAPPENED_KIND__STORE_DRAIN] = {"74aa4701b1e74f99a892baa6a8dece1a", LOG_NOTICE},
@@ -72,6 +73,9 @@ static void tell_pool(Story *s, const Happening *h)
                 break;
         case PMBROKER__V1__HAPPENED_KIND__POOL_RESIZED:
                 append(s, "from %s to %s, store %s, tenant %s", before, bytes, s->store, s->tenant);
+                break;
+        case PMBROKER__V1__HAPPENED_KIND__POOL_REVOKING:
+                append(s, "to be revoked with %s, store %s, tenant %s", bytes, s->store, s->tenant);
                 break;
         case PMBROKER__V1__HAPPENED_KIND__POOL_REVOKED:
                 append(s, "revoked with %s, store %s, tenant %s", bytes, s->store, s->tenant);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 
@@ -345,8 +346,18 @@ void pool_revoke_later(Server *server, Pool *pool, uint64_t grace_usec, Call *wa
         Pmbroker__V1__ServerPacket packet = PMBROKER__V1__SERVER_PACKET__INIT;
         Pmbroker__V1__Revoking revoking = PMBROKER__V1__REVOKING__INIT;
         PoolEdge *edge = pool_edge(pool);
+        char text[40];
 
         edge->revoke_at = server_now(server) + grace_usec;
+        (void)snprintf(text, sizeof(text), "in %" PRIu64 " s", grace_usec / USEC_PER_SEC);
+        chronicle(server, &(Happening){
+                                  .kind = PMBROKER__V1__HAPPENED_KIND__POOL_REVOKING,
+                                  .pool = pool,
+                                  .bytes = pool->size,
+                                  .bytes_before = pool->size,
+                                  .by = waiting->session,
+                                  .text = text,
+                          });
         list_append(&edge->release_calls, &waiting->wait_link);
         revoking.pool = pool->id;
         revoking.grace_usec = grace_usec;

@@ -21,6 +21,7 @@ JOURNALD = '/lib/systemd/systemd-journald'
 WHO_HELD = ROOT / 'examples/monitoring/who-held'
 CREATED, RESIZED, REVOKED, RELEASED = ('ef9107cb325d4f70ac6d4bda9b7f3c97', '0eb0f6514f54416c9a2680da2468ff8a',
                                        '2ebcfa15e41c4012b8e816fc499c76d2', '6d3e95bc5d594887ad644559ca2458c2')
+REVOKING = '93e83fcae76741bb885bf0be34973d73'
 REFUSED = 'f363e11f5e9c477d90212166154c14a3'
 
 needs_journald = pytest.mark.skipif(
@@ -91,18 +92,20 @@ def test_records_have_fields(daemon, journal):
     ctl(daemon, 'drain', 'main', '--undo')
     ctl(daemon, 'set-limit', 'a', 'Pools=5')
     ctl(daemon, 'reload')
+    subprocess.run(['timeout', '-s', 'INT', '1', CTL, '-S', daemon.socket, '-q', 'revoke', '--grace', '60', id], check=False)
     ctl(daemon, 'revoke', id)
     user.process.kill()
     wait_for(lambda: not daemon.pools())
-    records = wait_for(lambda: (r := journal.records('-t', 'pmbrokerd', f'POOL_ID={id}')) and len(r) == 4 and r)
-    assert [r['MESSAGE_ID'] for r in records] == [CREATED, RESIZED, REVOKED, RELEASED]
+    records = wait_for(lambda: (r := journal.records('-t', 'pmbrokerd', f'POOL_ID={id}')) and len(r) == 5 and r)
+    assert [r['MESSAGE_ID'] for r in records] == [CREATED, RESIZED, REVOKING, REVOKED, RELEASED]
     assert [(r['BYTES_BEFORE'], r['BYTES']) for r in records] == [
-        ('0', str(4 * MIB)), (str(4 * MIB), str(8 * MIB)), (str(8 * MIB), str(8 * MIB)), (str(8 * MIB), '0')]
+        ('0', str(4 * MIB)), (str(4 * MIB), str(8 * MIB)), (str(8 * MIB), str(8 * MIB)), (str(8 * MIB), str(8 * MIB)),
+        (str(8 * MIB), '0')]
     for r in records:
         assert (r['TENANT'], r['STORE'], r['UID'], r['PID'], r['POOL_NAME']) == \
             ('a', 'main', str(ALICE), str(user.process.pid), 'web')
         assert r['SYSLOG_IDENTIFIER'] == 'pmbrokerd' and r['_UID'] == str(pathlib.Path(f'/proc/{daemon.child("broker")}').stat().st_uid)
-    assert ['BY_UID' in r for r in records] == [False, True, True, False]
+    assert ['BY_UID' in r for r in records] == [False, True, True, True, False]
     assert (records[1]['BY_UID'], records[0]['PRIORITY'], records[2]['PRIORITY']) == ('0', '6', '5')
 
     refused, = journal.records(f'MESSAGE_ID={REFUSED}')
@@ -110,7 +113,7 @@ def test_records_have_fields(daemon, journal):
         ('quota-bytes', str(GIB), str(64 * MIB), str(8 * MIB), 'a', str(ALICE))
     # Every kind that can be had without NVDIMMs has been there, and is explained.
     seen = {r['MESSAGE_ID'] for r in journal.records('-t', 'pmbrokerd') if 'MESSAGE_ID' in r}
-    assert len(seen) == 9
+    assert len(seen) == 10
     verbose = journal.read('-o', 'verbose', '-t', 'pmbrokerd')
     for field in 'POOL_ID', 'TENANT', 'STORE', 'UID', 'PID', 'BYTES', 'COMMAND':
         assert re.search(rf'^    {field}=\S', verbose, re.M), field
@@ -121,6 +124,7 @@ def test_records_have_fields(daemon, journal):
 @needs_journald
 def test_refusals_do_not_flood(daemon, journal):
     user, other = daemon.user(ALICE), daemon.user(BOB)
+    begin = time.monotonic()
     for _ in range(200):
         with pytest.raises(Exception, match='QUOTA'):
             user.create(GIB)
@@ -128,7 +132,7 @@ def test_refusals_do_not_flood(daemon, journal):
         other.create(2 * GIB)  # the other user's is told nevertheless
     time.sleep(0.3)
     by_user = [r['UID'] for r in journal.records(f'MESSAGE_ID={REFUSED}')]
-    assert 10 <= by_user.count(str(ALICE)) <= 14 and by_user.count(str(BOB)) == 1
+    assert 10 <= by_user.count(str(ALICE)) <= 11 + time.monotonic() - begin and by_user.count(str(BOB)) == 1
 
 
 # -------------------------------------------------------------------------------------------------------- the audit
@@ -205,7 +209,7 @@ def test_catalogue(catalogue):
     text = subprocess.run(['journalctl', f'--root={catalogue}', '--no-pager', '--dump-catalog'], capture_output=True, text=True,
                           check=True).stdout
     ids = re.findall(r'\{"([0-9a-f]{32})"', (ROOT / 'daemon/ipc/chronicle.c').read_text())
-    assert len(ids) == 11
+    assert len(ids) == 12
     for id in ids:
         entry = re.search(rf'^-- {id}\n(.*?)(?=^-- |\Z)', text, re.M | re.S)[1]
         assert re.search(r'^Subject: \S', entry, re.M) and re.search(r'^Defined-By: pmbroker$', entry, re.M)

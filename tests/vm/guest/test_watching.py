@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 
 from pmbproto import MIB
-from system import ALICE, BROKER, ctl, is_active, journal_cursor, main_pid, run, show, systemctl, wait_for
+from system import ALICE, BROKER, ctl, is_active, main_pid, run, show, systemctl, wait_for
 
 METRICS = 'pmbroker-metrics.service'
 CREATED, RELEASED = 'ef9107cb325d4f70ac6d4bda9b7f3c97', '6d3e95bc5d594887ad644559ca2458c2'
@@ -61,19 +61,18 @@ def test_metrics_unit_is_tight():
 
 
 def test_records(system):
-    cursor = journal_cursor()
     user = system.user(ALICE)
     pool = user.create(4 * MIB).pool
     user.drop(pool)
 
     def records():
-        out = run('journalctl', '--after-cursor', cursor, '-u', BROKER, '-o', 'json', f'POOL_ID={pool:016x}')
+        out = run('journalctl', '-u', BROKER, '-o', 'json', f'POOL_ID={pool:016x}')
         return [json.loads(line) for line in out.splitlines() if line.startswith('{')]
     wait_for(lambda: len(records()) == 2, 60)
     created, released = records()
     assert (created['MESSAGE_ID'], released['MESSAGE_ID']) == (CREATED, RELEASED)
     assert (created['BYTES'], created['UID'], created['_SYSTEMD_UNIT']) == (str(4 * MIB), str(ALICE), BROKER)
-    verbose = run('journalctl', '--after-cursor', cursor, '-u', BROKER, '-o', 'verbose')
+    verbose = run('journalctl', '-u', BROKER, '-o', 'verbose', f'POOL_ID={pool:016x}')
     for field in 'MESSAGE_ID', 'POOL_ID', 'TENANT', 'STORE', 'UID', 'PID', 'BYTES':
         assert re.search(rf'^    {field}=\S', verbose, re.M), field
 
