@@ -110,8 +110,9 @@ TESTPROGS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(SRC
 	$(BUILD)/tests/integration/isolation-jemalloc
 VMPROGS := $(patsubst tests/vm/%.c,$(BUILD)/tests/vm/%,$(SRC_VMPROGS))
 
-.PHONY: help deps all demo check check-unit check-stress check-full check-integration check-faults check-fuzz fuzz fuzzers soak check-layers \
-	check-clang check-format check-install check-man check-vm check-power-cut vm-shell asan bench format install uninstall \
+.PHONY: help deps all demo check check-unit check-stress check-full check-integration check-faults check-fuzz \
+	check-layers check-clang check-format check-install check-man check-library check-vm check-power-cut fuzz fuzzers \
+	soak vm-shell asan bench format install uninstall \
 	deb clean testprogs cxxprogs
 
 help: ## this list
@@ -219,7 +220,7 @@ CFLAGS_bench = $(CFLAGS_client)
 # The C++ header is compiled by the program that uses it: with each compiler, as each C++.
 CXX_COMPILERS ?= g++ clang++
 CXX_TESTS := $(foreach c,$(CXX_COMPILERS),$(foreach s,14 17 20,$(BUILD)/tests/cxx/containers-$(c)-$(s)))
-CXXFLAGS ?= -O2 -g
+CXXFLAGS ?= -O1
 define cxx_test
 $(BUILD)/tests/cxx/containers-$(1)-$(2): tests/cxx/containers.cpp client/pmbroker.hpp client/pmbroker.h $(LIB_LINK)
 	@mkdir -p $$(@D)
@@ -300,6 +301,7 @@ check: ## all tests (as root; else without those that take privileges here)
 	@$(MAKE) --no-print-directory check-integration
 	@$(MAKE) --no-print-directory check-faults
 	@$(MAKE) --no-print-directory check-install
+	@$(MAKE) --no-print-directory check-library
 	@$(MAKE) --no-print-directory check-vm
 	@echo 'check: everything passed'
 
@@ -358,6 +360,9 @@ check-install: all ## install and uninstall leave what they should
 check-man: $(MAN_PAGES) ## man pages are well-formed, and the pages that they refer to exist
 	@tests/check-man.sh $(MAN_PAGES)
 
+check-library: all ## what the library exports is declared and has a page, and the examples of the pages compile and run
+	@tests/check-library.sh $(BUILD)
+
 check-vm: ## the same daemon under systemd, with NVDIMMs, in emulated machines
 	@tools/install-deps.sh vm
 	@$(MAKE) --no-print-directory all testprogs $(VMPROGS)
@@ -401,6 +406,9 @@ bench: ## measure, beside others in the same run; ARGS='speed sized' for a part 
 
 # ----------------------------------------------------------------------------------------------------------- install
 
+# Each function has a page of its name, if only one that refers to that of its group.
+man_names = $(filter-out $(notdir $(basename $(1))),$(shell sed -n '/^\.SH NAME/{n;s/ .-.*//;s/,//g;p;}' $(1)))
+MAN_LINKS = $(foreach m,$(filter %.3,$(MAN_PAGES)),$(call man_names,$(m)))
 UNITS := $(wildcard systemd/*.socket systemd/*.service systemd/*.service.in)
 subst_file = sed -e 's|@SBINDIR@|$(SBINDIR)|g' -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@PREFIX@|$(PREFIX)|g' \
 	-e 's|@LIBDIR@|$(LIBDIR)|g' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' \
@@ -422,14 +430,19 @@ define put_subst
 	chmod $(4) $(DESTDIR)$(2)/$(3)
 
 endef
-INSTALLED := $(SBINDIR)/pmbrokerd $(BINDIR)/pmbrokerctl $(BINDIR)/pmbroker-metrics \
+define put_link
+	echo '.so man3/$(notdir $(1))' > $(DESTDIR)$(MANDIR)/man3/$(2).3
+
+endef
+INSTALLED = $(SBINDIR)/pmbrokerd $(BINDIR)/pmbrokerctl $(BINDIR)/pmbroker-metrics \
 	$(LIBDIR)/libpmbroker.so.$(VERSION) $(LIBDIR)/libpmbroker.so.$(SOVERSION) $(LIBDIR)/libpmbroker.so \
 	$(INCLUDEDIR)/pmbroker.h $(INCLUDEDIR)/pmbroker.hpp $(INCLUDEDIR)/pmbroker.proto $(PKGCONFIGDIR)/libpmbroker.pc \
 	$(SYSCONFDIR)/pmbroker/pmbrokerd.conf \
 	$(SYSUSERSDIR)/pmbroker.conf $(TMPFILESDIR)/pmbroker.conf $(CATALOGDIR)/pmbroker.catalog \
 	$(BASHCOMPDIR)/pmbrokerctl $(ZSHCOMPDIR)/_pmbrokerctl \
 	$(addprefix $(UNITDIR)/,$(notdir $(UNITS:.in=))) $(UNITDIR)/pmbroker-provisioner.service.d/10-fdstore.conf \
-	$(foreach m,$(MAN_PAGES),$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m)))
+	$(foreach m,$(MAN_PAGES),$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m))) \
+	$(foreach n,$(MAN_LINKS),$(MANDIR)/man3/$(n).3)
 
 install: all ## install below DESTDIR, PREFIX, SYSCONFDIR and UNITDIR
 	$(call put,$(DAEMON),$(SBINDIR),pmbrokerd,755)
@@ -451,6 +464,7 @@ install: all ## install below DESTDIR, PREFIX, SYSCONFDIR and UNITDIR
 	$(foreach u,$(UNITS),$(call put_subst,$(u),$(UNITDIR),$(notdir $(u:.in=)),644))
 	$(if $(HAS_FDSTORE),$(call put,$(FDSTORE),$(UNITDIR)/pmbroker-provisioner.service.d,10-fdstore.conf,644))
 	$(foreach m,$(MAN_PAGES),$(call put,$(m),$(MANDIR)/man$(subst .,,$(suffix $(m))),$(notdir $(m)),644))
+	$(foreach m,$(filter %.3,$(MAN_PAGES)),$(foreach n,$(call man_names,$(m)),$(call put_link,$(m),$(n))))
 
 uninstall: ## remove what install put there (the configuration too)
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))

@@ -30,7 +30,7 @@ static int take_tidily(Units *u, uint64_t size, uint64_t alignment, uint64_t *re
         uint64_t natural = size < UNIT_SIZE ? size : UNIT_SIZE;
 
         if (size >= LARGE_SIZE_MIN && (size & (size - 1)) == 0 && natural > alignment &&
-                units_take(u, size, natural, ret_offset, ret_zero) == 0)
+                units_try(u, size, natural, ret_offset, ret_zero) == 0)
                 return 0;
         return units_take(u, size, alignment, ret_offset, ret_zero);
 }

@@ -27,6 +27,7 @@ for f in opt/pmb/sbin/pmbrokerd opt/pmb/bin/pmbrokerctl opt/pmb/lib/libpmbroker.
     opt/pmb/share/man/man8/pmbrokerd.8 opt/pmb/share/man/man1/pmbrokerctl.1 \
     opt/pmb/bin/pmbroker-metrics opt/units/pmbroker-metrics.socket opt/units/pmbroker-metrics.service \
     usr/lib/systemd/catalog/pmbroker.catalog \
+    opt/pmb/share/man/man3/pmbroker.3 opt/pmb/share/man/man3/pmb_calloc.3 \
     opt/pmb/share/man/man5/pmbrokerd.conf.5 usr/lib/sysusers.d/pmbroker.conf usr/lib/tmpfiles.d/pmbroker.conf; do
     [ -s "$dir/root/$f" ] || fail "/$f is missing or empty"
 done
