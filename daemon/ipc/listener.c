@@ -17,8 +17,9 @@
 #include "log.h"
 #include "proto/wire.h"
 
-#define ACCEPTS_PER_TURN 64
-#define ARRIVALS_MAX     1024 /* of all users; more wait in the socket's backlog */
+#define ACCEPTS_PER_TURN  64
+#define ARRIVALS_PER_USER 256
+#define ARRIVALS_MAX      1024 /* of all users; more wait in the socket's backlog */
 
 /* A connection that was accepted and waits for its user's turn. */
 typedef struct Arrival {
@@ -191,7 +192,7 @@ static void arrive(Server *server, int client_fd)
         user = server_user(server, cred.uid);
         if (!user)
                 return;
-        if (user->n_arrivals >= server->limits.sessions_per_uid)
+        if (user->n_arrivals >= ARRIVALS_PER_USER)
                 return; /* not a word: it must cost less to refuse than to ask */
         arrival = calloc(1, sizeof(*arrival));
         if (!arrival)

@@ -55,6 +55,7 @@ static void flush(Session *s);
 static void update_io(Session *s)
 {
         uint32_t events = 0;
+        bool off;
 
         if (s->closing)
                 return;
@@ -62,10 +63,11 @@ static void update_io(Session *s)
                 events |= EPOLLIN;
         if (!list_is_empty(&s->outputs) && !s->fd_timer)
                 events |= EPOLLOUT;
-        (void)sd_event_source_set_io_events(s->io, events);
         /* That the peer has hung up would be said again and again until its last words are read. */
-        (void)sd_event_source_set_enabled(
-                s->io, events == 0 && list_is_linked(&s->talking_link) ? SD_EVENT_OFF : SD_EVENT_ON);
+        off = events == 0 && list_is_linked(&s->talking_link);
+        if (sd_event_source_set_io_events(s->io, events) < 0 ||
+                sd_event_source_set_enabled(s->io, off ? SD_EVENT_OFF : SD_EVENT_ON) < 0)
+                session_close(s); /* nothing would ever be heard of it again */
 }
 
 static void free_output(SessionOutput *o)

@@ -98,7 +98,12 @@ class System:
                     pytest.fail(f'the {role} has ended ({self.process(role).returncode}): {self.log()[-2000:]}')
                 if self.process(role).poll() is not None:
                     self.start(role)
-            wait_for(lambda: self.is_dead() or self.is_ready(), what='the system is ready')
+            end = time.monotonic() + 10
+            while not self.is_dead() and not self.is_ready():
+                if time.monotonic() > end:
+                    reasons = [(s.name, s.available, s.reason) for s in self.ask('stores').values()]
+                    pytest.fail(f'not ready after 10 s: {reasons}: {self.log()[-2000:]}')
+                time.sleep(0.002)
             if not self.is_dead():
                 return
         pytest.fail('what was started died again and again')

@@ -391,7 +391,9 @@ static void begin(World *w, struct sockaddr_un *clients, struct sockaddr_un *job
                                           .event = on_event,
                                           .userdata = w}},
                        &w->server) == 0);
-        server_configure(w->server, &limits, (uint32_t)-1, false);
+        server_configure(w->server,
+                &(ServerSettings){
+                        .limits = limits, .admin_gid = (uint32_t)-1, .observer_gid = (uint32_t)-1});
         assert(broker_set_tenants(w->server->broker, &tenant, 1) == 0);
         assert(server_start(w->server) >= 0);
 }

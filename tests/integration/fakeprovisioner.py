@@ -42,7 +42,8 @@ class FakeProvisioner:
 
     @staticmethod
     def store(name, index=0, flags=AVAILABLE, capacity=64 * UNIT, reason=''):
-        return STORE.pack(capacity, index, 2, flags, 4096, name.encode(), reason.encode())
+        row = jobproto.Store(capacity, index, 2, flags, 4096, name.encode(), reason.encode(), *[0] * (len(jobproto.Store._fields) - 7))
+        return STORE.pack(*row)
 
     def _serve(self):
         while True:

@@ -474,20 +474,28 @@ def test_same_id_with_another_body_is_a_conflict(daemon, refused, other):
 
 
 def test_last_64_results_are_kept(daemon):
+    """Of those, a GiveBack is not done again."""
     user = daemon.user()
-    grants = [user.create(2 * MIB, request_id=i) for i in range(1, 65)]
-    assert user.create(2 * MIB, request_id=1).pool == grants[0].pool
-    user.give_up(grants[9].pool)
-    user.destroy(grants[9].pool, request_id=65)
-    assert user.create(2 * MIB, request_id=2).pool == grants[1].pool  # the second of 65 is kept
-    assert user.create(2 * MIB, request_id=1).pool != grants[0].pool  # the first is not: carried out again
-    assert len(user.pools()) == 64
+    pool = user.create(140 * MIB).pool
+    sizes = [user.ask('give_back', pool=pool, units=[(i, 1)], request_id=i).size // MIB for i in range(1, 65)]
+    assert sizes == list(range(138, 10, -2))
+    assert user.ask('give_back', pool=pool, units=[(1, 1)], request_id=1).size == 138 * MIB
+    user.ask('give_back', pool=pool, units=[(65, 1)], request_id=65)
+    assert user.ask('give_back', pool=pool, units=[(2, 1)], request_id=2).size == 136 * MIB  # the second of 65 is kept
+    assert user.pool(pool).size == 10 * MIB
+    user.ask('give_back', pool=pool, units=[(1, 1)], request_id=1)  # the first is not: carried out again
+    assert user.pool(pool).size == 8 * MIB
 
 
-def test_ids_belong_to_their_session(daemon):
-    process = daemon.process()
+def test_ids_belong_to_their_process(daemon):
+    """A create's; of other requests, to their session."""
+    process, other = daemon.process(), daemon.process()
     first, second = process.connect(daemon.socket), process.connect(daemon.socket)
-    assert first.create(2 * MIB, request_id=77).pool != second.create(2 * MIB, request_id=77).pool
+    pool = first.create(6 * MIB, request_id=77).pool
+    assert other.connect(daemon.socket).create(6 * MIB, request_id=77).pool != pool
+    assert second.create(6 * MIB, request_id=77).pool == pool
+    for session, left in (first, 4), (second, 2):
+        assert session.ask('give_back', pool=pool, units=[(0, 1)], request_id=78).size == left * MIB
 
 
 def test_id_of_a_request_under_way_makes_no_second_pool(daemon):

@@ -102,6 +102,7 @@ def test_pools_of_a_session_that_had_to_go_stay(start):
         again = hog.process.connect(daemon.socket)
         assert [row.pool for row in again.resume()] == [pool]
         again.close()
+        wait_for(lambda: daemon.status().sessions == 2)
 
 
 def test_no_limit_per_user_for_administrators(start):
