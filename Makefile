@@ -77,7 +77,10 @@ SRC_EXAMPLES := $(wildcard examples/*.c)
 SRC_BENCH := $(wildcard bench/*.c)
 SRC_BENCH_HEAP := $(addprefix bench/heap/,allocator.c fill.c pattern.c trim.c worker.c)
 SRC_TESTPROGS := $(wildcard tests/integration/*.c)
+SRC_PRELOADS := $(wildcard tests/faults/preload-*.c)
+SRC_FAULTPROGS := $(filter-out $(SRC_PRELOADS),$(wildcard tests/faults/*.c))
 SRC_VMPROGS := $(wildcard tests/vm/*.c)
+SRC_STRESS := $(wildcard tests/stress/*.c)
 
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
@@ -94,16 +97,23 @@ LIB_SO := $(BUILD)/libpmbroker.so.$(SOVERSION)
 LIB_LINK := $(BUILD)/libpmbroker.so
 JEMALLOC := $(BUILD)/jemalloc/lib/libpmb_jemalloc.a
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(SRC_UNIT))
+STRESS_TESTS := $(patsubst tests/stress/%.c,$(BUILD)/tests/stress/%,$(SRC_STRESS))
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(SRC_EXAMPLES))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(SRC_BENCH))
+SRC_FUZZ := $(wildcard tests/fuzz/fuzz-*.c)
+FUZZ_NAMES := $(patsubst tests/fuzz/fuzz-%.c,%,$(SRC_FUZZ))
+FAULTPROGS := $(patsubst %.c,$(BUILD)/%,$(SRC_FAULTPROGS)) $(patsubst %.c,$(BUILD)/%.so,$(SRC_PRELOADS))
 BENCHES += $(addprefix $(BUILD)/bench/heap/,pmbroker memkind glibc jemalloc tcmalloc mimalloc bare)
 PROTOCOL_PAGE := $(BUILD)/man/pmbroker-protocol.7
 MAN_PAGES := $(wildcard man/*.[1-9]) $(PROTOCOL_PAGE)
-TESTPROGS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(SRC_TESTPROGS))
+TESTPROGS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(SRC_TESTPROGS)) \
+	$(BUILD)/tests/integration/isolation-jemalloc
 VMPROGS := $(patsubst tests/vm/%.c,$(BUILD)/tests/vm/%,$(SRC_VMPROGS))
 
-.PHONY: help deps all demo check check-unit check-integration check-layers check-clang check-format check-install \
-	check-man check-vm check-power-cut vm-shell asan bench format install uninstall deb clean testprogs
+.PHONY: help deps all demo check check-unit check-stress check-full check-integration check-faults check-fuzz \
+	check-layers check-clang check-format check-install check-man check-library check-vm check-power-cut fuzz fuzzers \
+	soak vm-shell asan bench format install uninstall \
+	deb clean testprogs cxxprogs
 
 help: ## this list
 	@echo 'pmbroker $(VERSION)'
@@ -141,7 +151,7 @@ $(BUILD)/%.o: %.c | $(BUILD)/proto/pmbroker.pb-c.h
 
 CFLAGS_client = -I$(BUILD)/jemalloc/include
 CFLAGS_tests = $(CFLAGS_client) -Wno-format-nonliteral
-$(call obj,$(SRC_CLIENT) $(SRC_UNIT)): | $(JEMALLOC)
+$(call obj,$(SRC_CLIENT) $(SRC_UNIT) $(SRC_STRESS) $(SRC_FUZZ)): | $(JEMALLOC)
 
 $(JEMALLOC): tools/build-jemalloc.sh
 	$(call say,GEN )tools/build-jemalloc.sh $(BUILD)/jemalloc
@@ -207,21 +217,62 @@ $(BUILD)/bench/heap/bare: $(BUILD)/bench/heap/bare.o $(BUILD)/libunits.a $(JEMAL
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $^ -lmemkind $(LIBS_PROTOBUF) -lm
 CFLAGS_bench = $(CFLAGS_client)
 
+# The C++ header is compiled by the program that uses it: with each compiler, as each C++.
+CXX_COMPILERS ?= g++ clang++
+CXX_TESTS := $(foreach c,$(CXX_COMPILERS),$(foreach s,14 17 20,$(BUILD)/tests/cxx/containers-$(c)-$(s)))
+CXXFLAGS ?= -O1
+define cxx_test
+$(BUILD)/tests/cxx/containers-$(1)-$(2): tests/cxx/containers.cpp client/pmbroker.hpp client/pmbroker.h $(LIB_LINK)
+	@mkdir -p $$(@D)
+	$$(call say,CXX )$(1) -std=c++$(2) -Iclient -Wall -Wextra -Wshadow -Wconversion -pedantic -Werror -pthread \
+		$$(SANITIZE) $$(CXXFLAGS) -o $$@ $$< -L$$(BUILD) -lpmbroker -Wl,-rpath,'$$$$ORIGIN/../..'
+endef
+$(foreach c,$(CXX_COMPILERS),$(foreach s,14 17 20,$(eval $(call cxx_test,$(c),$(s)))))
+
 $(BUILD)/tests/integration/%: $(BUILD)/tests/integration/%.o $(LIB_LINK)
 	@mkdir -p $(@D)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< -L$(BUILD) -lpmbroker -Wl,-rpath,'$$ORIGIN/../..'
 
+$(BUILD)/tests/faults/%.so: $(BUILD)/tests/faults/%.o
+	$(call say,LD  )$(CC) -shared $(LDFLAGS_ALL) -o $@ $<
+
 $(BUILD)/tests/vm/%: $(BUILD)/tests/vm/%.o $(LIB_LINK)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< -L$(BUILD) -lpmbroker -lmemkind -Wl,-rpath,'$$ORIGIN/../..'
+
+$(BUILD)/tests/integration/isolation-jemalloc: $(BUILD)/tests/integration/isolation.o $(LIB_LINK)
+	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< -L$(BUILD) -lpmbroker -Wl,-rpath,'$$ORIGIN/../..' \
+		-Wl,--no-as-needed -l:libjemalloc.so.2
+
+# Loads the library by itself.
+$(BUILD)/tests/integration/dlopen: $(BUILD)/tests/integration/dlopen.o
+	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $<
+
+$(BUILD)/tests/faults/%: $(BUILD)/tests/faults/%.o $(LIB_LINK)
+	@mkdir -p $(@D)
+	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -Wl,--as-needed -o $@ $< -L$(BUILD) -lpmbroker -Wl,-rpath,'$$ORIGIN/../..'
+
+# The same target with a fuzzer behind it (clang alone has one), and with a program that runs what it has found.
+LINK_UNITS = $(BUILD)/libunits.a $(JEMALLOC) $(LIBS_SYSTEMD) $(LIBS_PROTOBUF) $(LIBS_INIH) $(LIBS_NDCTL) \
+	$(LIBS_SMARTCOLS) -lm
+
+$(BUILD)/tests/fuzz/fuzz-%: $(BUILD)/tests/fuzz/fuzz-%.o $(BUILD)/libunits.a $(JEMALLOC)
+	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $< $(LINK_UNITS)
+
+$(BUILD)/tests/fuzz/replay-%: $(BUILD)/tests/fuzz/fuzz-%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libunits.a $(JEMALLOC)
+	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< $(BUILD)/tests/fuzz/replay.o $(LINK_UNITS)
 
 # A unit test takes from this archive what it needs.
 $(BUILD)/libunits.a: $(OBJ_DAEMON) $(OBJ_CLIENT) $(OBJ_SHARED) $(filter-out $(BUILD)/ctl/main.o,$(call obj,$(SRC_CTL)))
 	@rm -f $@
 	$(call say,AR  )ar rcs $@ $^
 
-$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libunits.a $(JEMALLOC)
-	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< $(BUILD)/libunits.a $(JEMALLOC) \
-		$(LIBS_CMOCKA) $(LIBS_SYSTEMD) $(LIBS_PROTOBUF) $(LIBS_INIH) $(LIBS_NDCTL) $(LIBS_SMARTCOLS) -lm
+define test_program
+$(BUILD)/tests/$(1)/%: $(BUILD)/tests/$(1)/%.o $(BUILD)/libunits.a $(JEMALLOC)
+	$$(call say,LD  )$$(CC) $$(LDFLAGS_ALL) -o $$@ $$< $(BUILD)/libunits.a $(JEMALLOC) \
+		$$(LIBS_CMOCKA) $$(LIBS_SYSTEMD) $$(LIBS_PROTOBUF) $$(LIBS_INIH) $$(LIBS_NDCTL) $$(LIBS_SMARTCOLS) -lm
+endef
+$(eval $(call test_program,unit))
+$(eval $(call test_program,stress))
 
 $(PROTOCOL_PAGE): tools/proto-page.awk proto/pmbroker.proto man/pmbroker-protocol.7.in
 	@mkdir -p $(@D)
@@ -233,27 +284,68 @@ $(PROTOCOL_PAGE): tools/proto-page.awk proto/pmbroker.proto man/pmbroker-protoco
 
 PYTEST := $(PYTHON) -m pytest -q -p no:cacheprovider --durations=5
 
-testprogs: $(TESTPROGS) $(EXAMPLES)
+testprogs: $(TESTPROGS) $(FAULTPROGS) $(EXAMPLES)
+cxxprogs: $(CXX_TESTS)
 
 # First what is missing, then everything in order; each runner ends with a line of its own.
 check: ## all tests (as root; else without those that take privileges here)
 	@tools/install-deps.sh check
-	@$(MAKE) --no-print-directory all testprogs $(UNIT_TESTS)
+	@$(MAKE) --no-print-directory all testprogs cxxprogs $(UNIT_TESTS) $(STRESS_TESTS)
 	@$(MAKE) --no-print-directory check-format
 	@$(MAKE) --no-print-directory check-layers
 	@$(MAKE) --no-print-directory check-man
 	@$(MAKE) --no-print-directory check-clang
 	@$(MAKE) --no-print-directory check-unit
+	@$(MAKE) --no-print-directory check-fuzz
+	@$(MAKE) --no-print-directory check-stress
 	@$(MAKE) --no-print-directory check-integration
+	@$(MAKE) --no-print-directory check-faults
 	@$(MAKE) --no-print-directory check-install
+	@$(MAKE) --no-print-directory check-library
 	@$(MAKE) --no-print-directory check-vm
 	@echo 'check: everything passed'
 
 check-unit: $(UNIT_TESTS) ## unit tests
 	@tests/run-unit.sh $(UNIT_TESTS)
 
-check-integration: all testprogs ## black-box tests against the real daemon
+STRESS_OPS ?= 10000000
+STRESS_ARGS ?=
+check-stress: $(STRESS_TESTS) ## the heap under stress; STRESS_OPS=N operations, STRESS_ARGS='--seed N'
+	@set -e; for t in $(STRESS_TESTS); do $$t --ops $(STRESS_OPS) $(STRESS_ARGS); done
+
+check-integration: all testprogs cxxprogs ## black-box tests against the real daemon
 	BUILD=$(abspath $(BUILD)) PMBROKERCTL=$(abspath $(CTL)) $(PYTEST) tests/integration $(ARGS)
+
+check-faults: all testprogs ## kills and failing system calls: a sample (as root)
+	BUILD=$(abspath $(BUILD)) $(PYTEST) tests/faults
+
+check-full: all testprogs ## what takes hours: failures at every system call, kills under load, a thousand million operations of stress
+	@tools/install-deps.sh check
+	@$(MAKE) --no-print-directory check-stress STRESS_OPS=1000000000
+	@$(MAKE) --no-print-directory check-power-cut
+	PMBROKER_FULL=1 BUILD=$(abspath $(BUILD)) $(PYTEST) tests/faults
+
+check-fuzz: $(FUZZ_NAMES:%=$(BUILD)/tests/fuzz/replay-%) ## run what the fuzzers have found, once
+	@for name in $(FUZZ_NAMES); do printf 'fuzz: %s: ' $$name; \
+		$(BUILD)/tests/fuzz/replay-$$name tests/fuzz/corpus/$$name || exit 1; done
+
+SECONDS ?= 60
+FUZZ_FLAGS = CC=clang BUILD=$(BUILD)-fuzz SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all' \
+	CFLAGS='-O1 -g -fsanitize=fuzzer-no-link'
+
+fuzz: ## run each fuzzer for SECONDS; what breaks one is left in tests/fuzz/crash-*, to be put into its corpus
+	@$(MAKE) --no-print-directory $(FUZZ_FLAGS) fuzzers
+	@for name in $(FUZZ_NAMES); do echo "fuzz: $$name"; \
+		$(BUILD)-fuzz/tests/fuzz/fuzz-$$name -max_total_time=$(SECONDS) -print_final_stats=1 -verbosity=0 \
+			-artifact_prefix=tests/fuzz/crash-$$name- -timeout=10 -rss_limit_mb=2048 \
+			$(BUILD)-fuzz/corpus/$$name tests/fuzz/corpus/$$name || exit 1; done
+
+fuzzers: $(FUZZ_NAMES:%=$(BUILD)/tests/fuzz/fuzz-%)
+	@mkdir -p $(FUZZ_NAMES:%=$(BUILD)/corpus/%)
+
+MINUTES ?= 10
+soak: all testprogs ## clients come and are killed for MINUTES; nothing of the daemons' may grow (as root)
+	PMBROKER_SOAK_MINUTES=$(MINUTES) BUILD=$(abspath $(BUILD)) $(PYTEST) -s tests/faults/test_soak.py
 
 check-layers: $(OBJ_DAEMON) $(BUILD)/proto/result.o ## prove that includes point downwards and the core is pure
 	@tests/check-layers.sh $(BUILD)
@@ -267,6 +359,9 @@ check-install: all ## install and uninstall leave what they should
 
 check-man: $(MAN_PAGES) ## man pages are well-formed, and the pages that they refer to exist
 	@tests/check-man.sh $(MAN_PAGES)
+
+check-library: all ## what the library exports is declared and has a page, and the examples of the pages compile and run
+	@tests/check-library.sh $(BUILD)
 
 check-vm: ## the same daemon under systemd, with NVDIMMs, in emulated machines
 	@tools/install-deps.sh vm
@@ -287,9 +382,10 @@ vm-shell: ## a root shell in such a machine, on this terminal
 asan: ## build with ASan and UBSan, run the unit and black-box tests
 	@tools/install-deps.sh check
 	$(MAKE) BUILD=$(BUILD)-asan SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all' \
-		CFLAGS='-O1 -g -fno-omit-frame-pointer' all testprogs check-unit check-integration
+		CFLAGS='-O1 -g -fno-omit-frame-pointer' CXX_COMPILERS=g++ all testprogs check-unit check-integration
 
-FORMATTED = $(shell git ls-files '*.c' '*.h' 2>/dev/null || find . -name '*.[ch]' -not -path './build*')
+FORMATTED = $(shell git ls-files '*.c' '*.h' '*.cpp' '*.hpp' 2>/dev/null || \
+	find . '(' -name '*.[ch]' -o -name '*.[ch]pp' ')' -not -path './build*')
 
 format: ## rewrite the sources as .clang-format says
 	clang-format -i $(FORMATTED)
@@ -310,6 +406,9 @@ bench: ## measure, beside others in the same run; ARGS='speed sized' for a part 
 
 # ----------------------------------------------------------------------------------------------------------- install
 
+# Each function has a page of its name, if only one that refers to that of its group.
+man_names = $(filter-out $(notdir $(basename $(1))),$(shell sed -n '/^\.SH NAME/{n;s/ .-.*//;s/,//g;p;}' $(1)))
+MAN_LINKS = $(foreach m,$(filter %.3,$(MAN_PAGES)),$(call man_names,$(m)))
 UNITS := $(wildcard systemd/*.socket systemd/*.service systemd/*.service.in)
 subst_file = sed -e 's|@SBINDIR@|$(SBINDIR)|g' -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@PREFIX@|$(PREFIX)|g' \
 	-e 's|@LIBDIR@|$(LIBDIR)|g' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' \
@@ -331,14 +430,19 @@ define put_subst
 	chmod $(4) $(DESTDIR)$(2)/$(3)
 
 endef
-INSTALLED := $(SBINDIR)/pmbrokerd $(BINDIR)/pmbrokerctl $(BINDIR)/pmbroker-metrics \
+define put_link
+	echo '.so man3/$(notdir $(1))' > $(DESTDIR)$(MANDIR)/man3/$(2).3
+
+endef
+INSTALLED = $(SBINDIR)/pmbrokerd $(BINDIR)/pmbrokerctl $(BINDIR)/pmbroker-metrics \
 	$(LIBDIR)/libpmbroker.so.$(VERSION) $(LIBDIR)/libpmbroker.so.$(SOVERSION) $(LIBDIR)/libpmbroker.so \
-	$(INCLUDEDIR)/pmbroker.h $(INCLUDEDIR)/pmbroker.proto $(PKGCONFIGDIR)/libpmbroker.pc \
+	$(INCLUDEDIR)/pmbroker.h $(INCLUDEDIR)/pmbroker.hpp $(INCLUDEDIR)/pmbroker.proto $(PKGCONFIGDIR)/libpmbroker.pc \
 	$(SYSCONFDIR)/pmbroker/pmbrokerd.conf \
 	$(SYSUSERSDIR)/pmbroker.conf $(TMPFILESDIR)/pmbroker.conf $(CATALOGDIR)/pmbroker.catalog \
 	$(BASHCOMPDIR)/pmbrokerctl $(ZSHCOMPDIR)/_pmbrokerctl \
 	$(addprefix $(UNITDIR)/,$(notdir $(UNITS:.in=))) $(UNITDIR)/pmbroker-provisioner.service.d/10-fdstore.conf \
-	$(foreach m,$(MAN_PAGES),$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m)))
+	$(foreach m,$(MAN_PAGES),$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m))) \
+	$(foreach n,$(MAN_LINKS),$(MANDIR)/man3/$(n).3)
 
 install: all ## install below DESTDIR, PREFIX, SYSCONFDIR and UNITDIR
 	$(call put,$(DAEMON),$(SBINDIR),pmbrokerd,755)
@@ -349,6 +453,7 @@ install: all ## install below DESTDIR, PREFIX, SYSCONFDIR and UNITDIR
 	ln -sf libpmbroker.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libpmbroker.so
 	$(call put,client/pmbroker.h,$(INCLUDEDIR),pmbroker.h,644)
 	$(call put,proto/pmbroker.proto,$(INCLUDEDIR),pmbroker.proto,644)
+	$(call put,client/pmbroker.hpp,$(INCLUDEDIR),pmbroker.hpp,644)
 	$(call put_subst,client/libpmbroker.pc.in,$(PKGCONFIGDIR),libpmbroker.pc,644)
 	$(call put,conf/pmbrokerd.conf,$(SYSCONFDIR)/pmbroker,pmbrokerd.conf,644)
 	$(call put,systemd/sysusers.d/pmbroker.conf,$(SYSUSERSDIR),pmbroker.conf,644)
@@ -359,6 +464,7 @@ install: all ## install below DESTDIR, PREFIX, SYSCONFDIR and UNITDIR
 	$(foreach u,$(UNITS),$(call put_subst,$(u),$(UNITDIR),$(notdir $(u:.in=)),644))
 	$(if $(HAS_FDSTORE),$(call put,$(FDSTORE),$(UNITDIR)/pmbroker-provisioner.service.d,10-fdstore.conf,644))
 	$(foreach m,$(MAN_PAGES),$(call put,$(m),$(MANDIR)/man$(subst .,,$(suffix $(m))),$(notdir $(m)),644))
+	$(foreach m,$(filter %.3,$(MAN_PAGES)),$(foreach n,$(call man_names,$(m)),$(call put_link,$(m),$(n))))
 
 uninstall: ## remove what install put there (the configuration too)
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
@@ -369,4 +475,4 @@ deb: ## build Debian packages, below $(BUILD)/deb
 	@tools/make-deb.sh $(BUILD)/deb
 
 clean: ## remove what was built
-	rm -rf $(BUILD) $(BUILD)-clang $(BUILD)-asan
+	rm -rf $(BUILD) $(BUILD)-clang $(BUILD)-asan $(BUILD)-fuzz

@@ -30,7 +30,7 @@ static int take_tidily(Units *u, uint64_t size, uint64_t alignment, uint64_t *re
         uint64_t natural = size < UNIT_SIZE ? size : UNIT_SIZE;
 
         if (size >= LARGE_SIZE_MIN && (size & (size - 1)) == 0 && natural > alignment &&
-                units_take(u, size, natural, ret_offset, ret_zero) == 0)
+                units_try(u, size, natural, ret_offset, ret_zero) == 0)
                 return 0;
         return units_take(u, size, alignment, ret_offset, ret_zero);
 }
@@ -206,9 +206,20 @@ static uint64_t offset_of(const Arena *a, const void *block)
         return (uint64_t)((const uint8_t *)block - a->base);
 }
 
+/* MALLOCX_ARENA() and MALLOCX_TCACHE() as they are meant: of a number beyond 2047, they overflow an int. */
+static int cache_flags(const Arena *a)
+{
+        return (int)((a->cache + 2) << 8);
+}
+
+static int arena_flags(const Arena *a)
+{
+        return (int)((a->index + 1) << 20);
+}
+
 static int flags_of(const Arena *a)
 {
-        return (int)MALLOCX_ARENA(a->index) | (int)MALLOCX_TCACHE(a->cache);
+        return arena_flags(a) | cache_flags(a);
 }
 
 int arena_open(Arena *a)
@@ -292,7 +303,7 @@ unsigned arena_take(Arena *a, unsigned class, void **blocks, unsigned n)
 
 void arena_put(Arena *a, unsigned class, void *const *blocks, unsigned n)
 {
-        int flags = MALLOCX_TCACHE(a->cache);
+        int flags = cache_flags(a);
 
         heap_lock(a);
         for (unsigned i = 0; i < n; i++)
@@ -332,7 +343,7 @@ void *arena_take_one(Arena *a, size_t size, int flags)
 
 void *arena_take_lower(Arena *a, const void *than, size_t size)
 {
-        int flags = (int)MALLOCX_ARENA(a->index) | (int)MALLOCX_TCACHE_NONE;
+        int flags = arena_flags(a) | (int)MALLOCX_TCACHE_NONE;
         void *p;
 
         heap_lock(a);

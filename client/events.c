@@ -64,6 +64,13 @@ static void on_event(void *userdata, const ServerPacket *p)
                         client_add_todo(client, pool, POOL_RECLAIM);
                 }
                 break;
+        case PMBROKER__V1__SERVER_PACKET__BODY_REVOKING:
+                pool = find_pool(client, p->revoking->pool);
+                if (pool) {
+                        pool->grace_usec = p->revoking->grace_usec;
+                        client_add_todo(client, pool, POOL_REVOKING);
+                }
+                break;
         case PMBROKER__V1__SERVER_PACKET__BODY_REVOKED:
                 pool = find_pool(client, p->revoked->pool);
                 if (pool)
@@ -155,25 +162,36 @@ static void tell(struct pmb_client *client, enum pmb_event_type type, struct pmb
         connection_unlock(&client->connection);
 }
 
-static int handle_pool(struct pmb_client *client, struct pmb_pool *pool, unsigned todo, uint64_t target)
+/* What is to be done about a pool, with what the daemon said of it. */
+typedef struct Todo {
+        unsigned what; /* POOL_* */
+        uint64_t target;
+        uint64_t grace_usec;
+} Todo;
+
+static int handle_pool(struct pmb_client *client, struct pmb_pool *pool, const Todo *todo)
 {
         int n = 0;
 
-        if (todo & POOL_SETTLE)
+        if (todo->what & POOL_SETTLE)
                 pool_settle(pool);
-        if (todo & POOL_RESIZED) {
+        if (todo->what & POOL_RESIZED) {
                 tell(client, PMB_EVENT_RESIZED, pool, 0);
                 n++;
         }
-        if (todo & POOL_RECLAIM) {
+        if (todo->what & POOL_RECLAIM) {
                 if (!pool->raw)
-                        (void)pool_give_back_to(pool, target);
-                tell(client, PMB_EVENT_RECLAIM, pool, target);
+                        (void)pool_give_back_to(pool, todo->target);
+                tell(client, PMB_EVENT_RECLAIM, pool, todo->target);
                 n++;
         }
-        if (todo & POOL_IDLE)
+        if (todo->what & POOL_REVOKING) {
+                tell(client, PMB_EVENT_REVOKING, pool, todo->grace_usec);
+                n++;
+        }
+        if (todo->what & POOL_IDLE)
                 pool_give_back_idle(pool);
-        if (todo & POOL_REVOKED) {
+        if (todo->what & POOL_REVOKED) {
                 tell(client, PMB_EVENT_REVOKED, pool, 0);
                 n++;
         }
@@ -181,15 +199,18 @@ static int handle_pool(struct pmb_client *client, struct pmb_pool *pool, unsigne
 }
 
 /* A pool that something is to be done about, pinned. */
-static struct pmb_pool *take_pool(struct pmb_client *client, unsigned *ret_todo, uint64_t *ret_target)
+static struct pmb_pool *take_pool(struct pmb_client *client, Todo *ret)
 {
         list_for_each (it, &client->pools) {
                 struct pmb_pool *pool = list_entry(it, struct pmb_pool, pool_link);
 
                 if (pool->todo == 0 || !pool->ready)
                         continue;
-                *ret_todo = pool->todo;
-                *ret_target = pool->reclaim_target;
+                *ret = (Todo){
+                        .what = pool->todo,
+                        .target = pool->reclaim_target,
+                        .grace_usec = pool->grace_usec,
+                };
                 pool->todo = 0;
                 pool->pins++;
                 return pool;
@@ -208,8 +229,7 @@ static int do_one(struct pmb_client *client)
 {
         Connection *c = &client->connection;
         struct pmb_pool *pool;
-        uint64_t target = 0;
-        unsigned todo = 0;
+        Todo todo;
         int n;
 
         if (client->closing || client->reconnected) {
@@ -221,11 +241,11 @@ static int do_one(struct pmb_client *client)
                 connection_lock(c);
                 return 1;
         }
-        pool = take_pool(client, &todo, &target);
+        pool = take_pool(client, &todo);
         if (!pool)
                 return -ENOENT;
         connection_unlock(c);
-        n = handle_pool(client, pool, todo, target);
+        n = handle_pool(client, pool, &todo);
         connection_lock(c);
         unpin(client, pool);
         return n;

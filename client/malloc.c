@@ -215,6 +215,17 @@ void pmb_free(struct pmb_pool *pool, void *ptr)
         cache_end(t);
 }
 
+static noinline void free_sized_slow(struct pmb_pool *pool, void *ptr, size_t size)
+{
+        size_t usable;
+
+        cache_end(&thread_caches);
+        usable = pmb_usable_size(pool, ptr);
+        if (usable > 0 && size > usable)
+                return misuse_report(PMB_MISUSE_SIZE, pool, ptr);
+        pmb_free(pool, ptr);
+}
+
 /* The size says which bin; that it is right is looked up beside it, and nothing waits for that. */
 void pmb_free_sized(struct pmb_pool *pool, void *ptr, size_t size)
 {
@@ -224,25 +235,18 @@ void pmb_free_sized(struct pmb_pool *pool, void *ptr, size_t size)
         Cache *c;
         Bin *b;
 
-        if (unlikely(!pool || size > TABLE_SIZE_MAX))
-                goto slow;
         cache_begin(t);
         c = t->current;
-        offset = heap_offset(&pool->heap, ptr);
-        if (unlikely(!is_current(&pool->heap, c) || offset >= pool->heap.reserved))
-                goto slow;
+        if (unlikely(!pool || size > TABLE_SIZE_MAX || !is_current(&pool->heap, c)))
+                return free_sized_slow(pool, ptr, size);
         class = class_table[(size + 7) / 8];
         b = &c->bins[class];
-        if (unlikely(pagemap_get(pool->heap.map, offset) != class || b->top >= b->end || bin_last(b) == ptr))
-                goto slow;
+        offset = heap_offset(&pool->heap, ptr);
+        if (unlikely(offset >= pool->heap.reserved || pagemap_get(pool->heap.map, offset) != class ||
+                     b->top >= b->end || bin_last(b) == ptr))
+                return free_sized_slow(pool, ptr, size);
         *b->top++ = ptr;
         cache_end(t);
-        return;
-slow:
-        cache_end(t);
-        if (ptr && size > pmb_usable_size(pool, ptr) && pmb_usable_size(pool, ptr) > 0)
-                return misuse_report(PMB_MISUSE_SIZE, pool, ptr);
-        pmb_free(pool, ptr);
 }
 
 size_t pmb_usable_size(struct pmb_pool *pool, const void *ptr)

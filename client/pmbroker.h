@@ -47,6 +47,10 @@ extern "C" {
 
 #if defined(__GNUC__)
 #pragma GCC visibility push(default)
+#ifdef __cplusplus /* functions and structures of the same name */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
 #define PMB_MALLOC_LIKE(...) __attribute__((__malloc__, __warn_unused_result__, __alloc_size__(__VA_ARGS__)))
 #define PMB_WARN_UNUSED      __attribute__((__warn_unused_result__))
 #else
@@ -419,13 +423,19 @@ enum pmb_event_type {
         PMB_EVENT_REVOKED = 3,     /* the memory is gone; allocation fails with ESTALE */
         PMB_EVENT_RECONNECTED = 4, /* the daemon was restarted and has resumed the pools */
         PMB_EVENT_CLOSING = 5,     /* the daemon is going away; the library connects again */
+        /*
+         * An administrator will revoke the pool; target is how many microseconds are left, to save what is in it
+         * and to close it.
+         */
+        PMB_EVENT_REVOKING = 6,
 };
 
 struct pmb_event {
         enum pmb_event_type type;
         struct pmb_pool *pool; /* NULL for RECONNECTED and CLOSING */
         uint64_t size;         /* of the pool, after the event */
-        uint64_t target;       /* RECLAIM: the size that the daemon wants it to have; otherwise 0 */
+        uint64_t target;       /* RECLAIM: the size that the daemon wants it to have; REVOKING: see there;
+                                  otherwise 0 */
 };
 
 /**
@@ -440,6 +450,9 @@ void pmb_client_set_handler(struct pmb_client *client,
         void (*handler)(const struct pmb_event *event, void *userdata), void *userdata);
 
 #if defined(__GNUC__)
+#ifdef __cplusplus
+#pragma GCC diagnostic pop
+#endif
 #pragma GCC visibility pop
 #endif
 

@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -247,14 +248,16 @@ static int set_cut(RangeSet *s, Range *r, uint64_t start, uint64_t size)
         return 0;
 }
 
-int ranges_take(RangeSet *s, uint64_t size, uint64_t alignment, uint64_t origin, uint64_t *ret_start)
+int ranges_try(RangeSet *s, uint64_t size, uint64_t alignment, uint64_t origin, unsigned max_tries,
+        uint64_t *ret_start)
 {
         Range key = {.size = size};
 
         assert(size > 0);
         assert(alignment > 0 && (alignment & (alignment - 1)) == 0);
 
-        for (Range *r; (r = find_by_size(s, &key)); key = (Range){.size = r->size, .start = r->start + 1}) {
+        for (Range *r; max_tries-- > 0 && (r = find_by_size(s, &key));
+                key = (Range){.size = r->size, .start = r->start + 1}) {
                 uint64_t skip = -(origin + r->start) & (alignment - 1);
                 uint64_t start = r->start + skip;
                 int k;
@@ -268,6 +271,11 @@ int ranges_take(RangeSet *s, uint64_t size, uint64_t alignment, uint64_t origin,
                 return 0;
         }
         return -ENOSPC;
+}
+
+int ranges_take(RangeSet *s, uint64_t size, uint64_t alignment, uint64_t origin, uint64_t *ret_start)
+{
+        return ranges_try(s, size, alignment, origin, UINT_MAX, ret_start);
 }
 
 int ranges_take_at(RangeSet *s, uint64_t start, uint64_t size)

@@ -54,6 +54,10 @@ int ranges_put(RangeSet *s, uint64_t start, uint64_t size);
  */
 int ranges_take(RangeSet *s, uint64_t size, uint64_t alignment, uint64_t origin, uint64_t *ret_start);
 
+/* The same, but look at the `max_tries` smallest ranges alone: for an alignment that would merely be nice. */
+int ranges_try(RangeSet *s, uint64_t size, uint64_t alignment, uint64_t origin, unsigned max_tries,
+        uint64_t *ret_start);
+
 /* Remove exactly these numbers. Returns 0, -ENOENT (not all are in the set) or -ENOMEM. */
 int ranges_take_at(RangeSet *s, uint64_t start, uint64_t size);
 

@@ -10,6 +10,9 @@
 
 #define WORD 64
 
+/* Ranges that are looked at for a place that would merely be nice. */
+#define TRIES_MAX 16
+
 static bool bit_get(const uint64_t *map, uint32_t i)
 {
         return map[i / WORD] >> (i % WORD) & 1;
@@ -354,6 +357,15 @@ static bool units_touch(Units *u, uint64_t offset, uint64_t size)
 int units_take(Units *u, uint64_t size, uint64_t alignment, uint64_t *ret_offset, bool *ret_zero)
 {
         int r = ranges_take(&u->free, size, alignment, u->origin, ret_offset);
+
+        if (r == 0)
+                *ret_zero = units_touch(u, *ret_offset, size);
+        return r;
+}
+
+int units_try(Units *u, uint64_t size, uint64_t alignment, uint64_t *ret_offset, bool *ret_zero)
+{
+        int r = ranges_try(&u->free, size, alignment, u->origin, TRIES_MAX, ret_offset);
 
         if (r == 0)
                 *ret_zero = units_touch(u, *ret_offset, size);

@@ -104,6 +104,9 @@ uint32_t units_count_free(const Units *u);
  * 0, -ENOSPC or -ENOMEM.
  */
 int units_take(Units *u, uint64_t size, uint64_t alignment, uint64_t *ret_offset, bool *ret_zero);
+
+/* The same for an alignment that would merely be nice: gives up soon. */
+int units_try(Units *u, uint64_t size, uint64_t alignment, uint64_t *ret_offset, bool *ret_zero);
 int units_take_at(Units *u, uint64_t offset, uint64_t size, bool *ret_zero);
 
 /* Put it back. Returns 0, or -ENOMEM with nothing changed. */

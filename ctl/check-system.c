@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 #include "ctl/check.h"
+#include "ctl/store-row.h"
 
 #define DEFAULT_CONFIG PMBROKER_SYSCONFDIR "/pmbroker/pmbrokerd.conf"
 
@@ -114,25 +115,36 @@ static void check_version(Check *c)
                 findings_add(&c->findings, FINDING_OK, "kernel", NULL, "%s has what is needed", text);
 }
 
+/* What stores of one type need: a bus, and the driver of devices on it. */
+static void check_driver(
+        Check *c, Pmbroker__V1__StoreKind kind, const char *bus, const char *driver, const char *advice)
+{
+        char path[64];
+
+        if (!has_store_of(c, kind))
+                return;
+        (void)snprintf(path, sizeof(path), "/sys/bus/%s", bus);
+        if (!fact_exists(c->root, path)) {
+                findings_add(&c->findings, FINDING_FAILURE, "modules", advice,
+                        "stores of Type=%s are configured, and the kernel has no %s devices",
+                        store_kind_to_string(kind), bus);
+                return;
+        }
+        (void)snprintf(path, sizeof(path), "/sys/bus/%s/drivers/%s", bus, driver);
+        if (fact_exists(c->root, path))
+                findings_add(&c->findings, FINDING_OK, "modules", NULL, "the driver %s is there", driver);
+        else
+                findings_add(&c->findings, FINDING_FAILURE, "modules", advice,
+                        "the driver %s, which stores of Type=%s need, is not loaded", driver,
+                        store_kind_to_string(kind));
+}
+
 static void check_modules(Check *c)
 {
-        char filesystems[FACT_MAX];
-
-        if (!has_store_of(c, PMBROKER__V1__STORE_KIND__KIND_FSDAX))
-                return;
-        if (!fact_exists(c->root, "/sys/bus/nd"))
-                findings_add(&c->findings, FINDING_FAILURE, "modules",
-                        "`modprobe libnvdimm nd_pmem`, or another kernel",
-                        "stores of Type=fsdax are configured, and the kernel has no NVDIMM driver");
-        else if (!fact_exists(c->root, "/sys/bus/nd/drivers/nd_pmem"))
-                findings_add(&c->findings, FINDING_FAILURE, "modules", "`modprobe nd_pmem`",
-                        "the driver nd_pmem is not loaded: there are no devices for stores of Type=fsdax");
-        else
-                findings_add(&c->findings, FINDING_OK, "modules", NULL, "libnvdimm and nd_pmem are there");
-        if (fact_read(c->root, "/proc/filesystems", filesystems) == 0 &&
-                !fact_find_line(filesystems, "\text4\n") && !strstr(filesystems, "\text4"))
-                findings_add(&c->findings, FINDING_NOTE, "modules", NULL,
-                        "ext4 is not loaded yet: the first mount does that");
+        check_driver(c, PMBROKER__V1__STORE_KIND__KIND_FSDAX, "nd", "nd_pmem",
+                "`modprobe nd_pmem`, or another kernel");
+        check_driver(
+                c, PMBROKER__V1__STORE_KIND__KIND_KMEM, "dax", "kmem", "`modprobe kmem`, or another kernel");
 }
 
 static void check_huge_pages(Check *c)

@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,6 +20,7 @@
 #include "ctl/exit.h"
 #include "ctl/message.h"
 #include "ctl/remote.h"
+#include "ctl/socket.h"
 #include "proto/result.h"
 
 #define ANSWER_USEC   (30 * USEC_PER_SEC)
@@ -57,22 +56,6 @@ static uint64_t now_usec(void)
 
 /* -------------------------------------------------------------------------------------------- complaints */
 
-static int unreachable(const Arguments *arguments, int error)
-{
-        const char *path = arguments_socket(arguments);
-
-        if (error == EACCES || error == EPERM)
-                message_error("no permission to reach pmbrokerd at %s", path);
-        else if (arguments_socket_is_default(arguments))
-                message_error(
-                        "cannot reach pmbrokerd at %s: %s; is pmbrokerd.socket active? See systemctl status "
-                        "pmbrokerd.socket, or name another socket with --socket PATH",
-                        path, strerror(error));
-        else
-                message_error("cannot reach pmbrokerd at %s: %s", path, strerror(error));
-        return EXIT_UNREACHABLE;
-}
-
 static int hung_up(const CtlConnection *c)
 {
         if (c->relay > 0 && !c->greeted) {
@@ -86,12 +69,6 @@ static int hung_up(const CtlConnection *c)
         return EXIT_REFUSED;
 }
 
-static int no_answer(const char *path)
-{
-        message_error("pmbrokerd at %s does not answer", path);
-        return EXIT_UNREACHABLE;
-}
-
 static int failed(const CtlConnection *c, int r)
 {
         if (r == -ENOMEM)
@@ -99,7 +76,7 @@ static int failed(const CtlConnection *c, int r)
         if (wire_error_is_disconnect(r))
                 return hung_up(c);
         if (r == -EAGAIN)
-                return no_answer(c->path);
+                return socket_no_answer(c->path);
         message_error("talking to pmbrokerd at %s failed: %s", c->path, strerror(-r));
         return EXIT_REFUSED;
 }
@@ -268,30 +245,6 @@ static int receive_answer(
 
 /* ----------------------------------------------------------------------------------- connect, disconnect */
 
-int ctl_connect_socket(const Arguments *arguments, int *ret_fd)
-{
-        const struct timeval timeout = {
-                .tv_sec = ANSWER_USEC / USEC_PER_SEC}; /* of connect(), and of sending */
-        struct sockaddr_un address = {.sun_family = AF_UNIX};
-        const char *path = arguments_socket(arguments);
-        _cleanup_close_ int fd = -EBADF;
-
-        if (*path == '\0' || strlen(path) >= sizeof(address.sun_path)) {
-                message_error(
-                        "a socket's path has 1 to %zu characters: '%s'", sizeof(address.sun_path) - 1, path);
-                return EXIT_USAGE;
-        }
-        strcpy(address.sun_path, path);
-        fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-        if (fd < 0)
-                return unreachable(arguments, errno);
-        (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
-        if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
-                return errno == EAGAIN ? no_answer(path) : unreachable(arguments, errno);
-        *ret_fd = TAKE_FD(fd);
-        return EXIT_DONE;
-}
-
 static int open_remote(CtlConnection *c, const Arguments *arguments)
 {
         int r = remote_open(arguments->host, arguments->socket, &c->fd, &c->relay);
@@ -314,7 +267,7 @@ int ctl_connect(const Arguments *arguments, CtlConnection **ret)
         c->path = arguments->host ? arguments->host : arguments_socket(arguments);
         c->quiet = arguments->quiet;
         c->serial = SERIAL_FIRST;
-        r = arguments->host ? open_remote(c, arguments) : ctl_connect_socket(arguments, &c->fd);
+        r = arguments->host ? open_remote(c, arguments) : socket_open(arguments, &c->fd);
         if (r == EXIT_DONE)
                 r = send_hello(c);
         if (r != EXIT_DONE)

@@ -18,8 +18,6 @@ typedef struct CtlConnection CtlConnection;
 /* To the daemon here, or over ssh to the one of --host. EXIT_DONE, EXIT_USAGE (no possible socket) or
  * EXIT_UNREACHABLE. */
 int ctl_connect(const Arguments *arguments, CtlConnection **ret);
-/* The socket alone, connected, of the daemon here. Returns as ctl_connect(). */
-int ctl_connect_socket(const Arguments *arguments, int *ret_fd);
 CtlConnection *ctl_disconnect(CtlConnection *c);
 
 /* Whether the daemon said that this session is an administrator's; false before the first answer. */

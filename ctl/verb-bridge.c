@@ -8,10 +8,10 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "ctl/connection.h"
 #include "ctl/exit.h"
 #include "ctl/message.h"
 #include "ctl/relay.h"
+#include "ctl/socket.h"
 
 int verb_bridge(const Arguments *arguments)
 {
@@ -22,7 +22,7 @@ int verb_bridge(const Arguments *arguments)
                 message_error("bridge speaks to another pmbrokerctl, not to a terminal: see --host");
                 return EXIT_USAGE;
         }
-        r = ctl_connect_socket(arguments, &fd);
+        r = socket_open(arguments, &fd);
         if (r != EXIT_DONE)
                 return r;
         r = relay(fd, STDIN_FILENO, STDOUT_FILENO);

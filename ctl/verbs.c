@@ -211,11 +211,9 @@ const Verb verbs[] = {
                 .summary = "take a store on persistent memory down again",
                 .details =
                         "Its file system and, if the store made it, its namespace are removed, after being\n"
-                        "overwritten with Scrub=release; memory of a NUMA node becomes a dax device "
-                        "again.\n"
-                        "Refused while the store holds pools, unless --force revokes them. The next start "
-                        "makes\n"
-                        "the store again if it is still in the configuration.",
+                        "overwritten with Scrub=release; memory of a NUMA node becomes a dax device again.\n"
+                        "Refused while the store holds pools, unless --force revokes them. The next start\n"
+                        "makes the store again if it is still in the configuration.",
                 .examples = "  pmbrokerctl deprovision pmem0\n",
                 .run = verb_deprovision,
         },

@@ -444,11 +444,15 @@ static int run_check_config(void)
         int r = config_load(arg_config ?: CONFIG_DEFAULT_PATH, arg_config != NULL, &config, &message);
 
         if (r < 0) {
-                fprintf(stderr, "%s%s", message ?: strerror(-r), message ? "" : "\n");
-                if (message && message[0] && message[strlen(message) - 1] != '\n')
-                        fputc('\n', stderr);
+                fprintf(stderr, "%s\n", message ?: strerror(-r));
+                if (r == -ENOENT)
+                        fputs("Without --config the defaults hold when there is no file.\n", stderr);
                 return r;
         }
+        if (!arg_config && access(CONFIG_DEFAULT_PATH, F_OK) < 0)
+                fputs("There is no " CONFIG_DEFAULT_PATH
+                      ": these are the defaults, and what drop-ins say.\n",
+                        stderr);
         config_dump(config, stdout);
         return 0;
 }

@@ -402,7 +402,9 @@ static void on_stores(const JobReply *reply, const void *tail, int *fd, void *us
                         .node = store.node,
                         .dax = tested(store.flags, JOB_STORE_DAX),
                         .quota = tested(store.flags, JOB_STORE_QUOTA),
-                        .seal = tested(store.flags, JOB_STORE_SEAL),
+                        /* A kmem store has none, and needs none. */
+                        .seal = store.kind == JOB_STORE_KMEM ? STORE_NOT_TESTED
+                                                             : tested(store.flags, JOB_STORE_SEAL),
                         .index = store.index,
                 };
                 memcpy(info->name, store.name, sizeof(info->name));

@@ -228,11 +228,23 @@ static bool string_is_clean(const char *s, size_t max)
         return n <= max && strlen(s) == n && text_is_clean(s);
 }
 
-/* Every string of a message and of the messages in it, found by the descriptors: a field added later is
- * covered. */
-static bool strings_are_clean(const ProtobufCMessage *m, size_t max)
+/* No field has the number 0, but protobuf-c overlooks one whose number is not in its shortest form. */
+static bool fields_have_numbers(const ProtobufCMessage *m)
+{
+        for (unsigned i = 0; i < m->n_unknown_fields; i++)
+                if (m->unknown_fields[i].tag == 0)
+                        return false;
+        return true;
+}
+
+/* The fields of a message and of the messages in it, and every string, found by the descriptors: a field added later
+ * is covered. */
+static bool message_is_clean(const ProtobufCMessage *m, size_t max)
 {
         const ProtobufCMessageDescriptor *d = m->descriptor;
+
+        if (!fields_have_numbers(m))
+                return false;
 
         for (unsigned i = 0; i < d->n_fields; i++) {
                 const ProtobufCFieldDescriptor *f = &d->fields[i];
@@ -254,7 +266,7 @@ static bool strings_are_clean(const ProtobufCMessage *m, size_t max)
                         if (!items[k])
                                 continue;
                         if (f->type == PROTOBUF_C_TYPE_MESSAGE) {
-                                if (!strings_are_clean(items[k], max))
+                                if (!message_is_clean(items[k], max))
                                         return false;
                         } else if (!string_is_clean(items[k], max))
                                 return false;
@@ -274,7 +286,7 @@ static int decode(const ProtobufCMessageDescriptor *descriptor, const void *data
         m = protobuf_c_message_unpack(descriptor, &allocator, size, data);
         if (!m)
                 return budget.out_of_memory ? -ENOMEM : -EBADMSG;
-        if (!strings_are_clean(m, string_max)) {
+        if (!message_is_clean(m, string_max)) {
                 free_message(m);
                 return -EBADMSG;
         }

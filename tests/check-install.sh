@@ -21,12 +21,13 @@ vars="BUILD=$build DESTDIR=$dir/root PREFIX=/opt/pmb SYSCONFDIR=/opt/etc UNITDIR
 make --no-print-directory -s $vars install >"$dir/log" 2>&1 || { cat "$dir/log"; fail "make install failed"; }
 
 for f in opt/pmb/sbin/pmbrokerd opt/pmb/bin/pmbrokerctl opt/pmb/lib/libpmbroker.so opt/pmb/include/pmbroker.h \
-    opt/pmb/include/pmbroker.proto opt/pmb/share/man/man7/pmbroker-protocol.7 \
+    opt/pmb/include/pmbroker.proto opt/pmb/include/pmbroker.hpp opt/pmb/share/man/man7/pmbroker-protocol.7 \
     opt/pmb/lib/pkgconfig/libpmbroker.pc opt/etc/pmbroker/pmbrokerd.conf opt/units/pmbrokerd.socket \
     opt/units/pmbrokerd.service opt/units/pmbroker-provisioner.socket opt/units/pmbroker-provisioner.service \
     opt/pmb/share/man/man8/pmbrokerd.8 opt/pmb/share/man/man1/pmbrokerctl.1 \
     opt/pmb/bin/pmbroker-metrics opt/units/pmbroker-metrics.socket opt/units/pmbroker-metrics.service \
     usr/lib/systemd/catalog/pmbroker.catalog \
+    opt/pmb/share/man/man3/pmbroker.3 opt/pmb/share/man/man3/pmb_calloc.3 \
     opt/pmb/share/man/man5/pmbrokerd.conf.5 usr/lib/sysusers.d/pmbroker.conf usr/lib/tmpfiles.d/pmbroker.conf; do
     [ -s "$dir/root/$f" ] || fail "/$f is missing or empty"
 done
@@ -58,6 +59,28 @@ export PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR
 cc -Wall -Werror -o "$dir/p" "$dir/p.c" $(pkg-config --cflags --libs libpmbroker) || fail "cannot build with pkg-config"
 out=$(LD_LIBRARY_PATH=$dir/root/opt/pmb/lib "$dir/p") || fail "the program failed: $out"
 [ "$out" = "$(PKG_CONFIG_SYSROOT_DIR='' pkg-config --modversion libpmbroker) -2" ] || fail "the program said: $out"
+ok
+
+cat >"$dir/p.cpp" <<'C'
+#include <pmbroker.hpp>
+#include <cstdio>
+#include <vector>
+int main()
+{
+        try {
+                pmb::client client("/nonexistent/socket");
+                pmb::pool pool(client);
+                std::vector<int, pmb::allocator<int>> vector{pool};
+        } catch (const pmb::error &e) {
+                std::printf("%d\n", e.code().value());
+        }
+}
+C
+# shellcheck disable=SC2046
+c++ -std=c++14 -Wall -Wextra -Werror -o "$dir/p" "$dir/p.cpp" $(pkg-config --cflags --libs libpmbroker) ||
+    fail "cannot build C++ with pkg-config"
+out=$(LD_LIBRARY_PATH=$dir/root/opt/pmb/lib "$dir/p") || fail "the C++ program failed: $out"
+[ "$out" = 2 ] || fail "the C++ program said: $out"
 ok
 
 # Nothing but our functions leaves the library; a private allocator least of all.

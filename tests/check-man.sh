@@ -31,7 +31,7 @@ for page in "$@"; do
     LC_ALL=C.UTF-8 man --warnings -E UTF-8 -l -Tutf8 -Z "$page" >/dev/null 2>>"$dir/said" || echo "man fails" >>"$dir/said"
     [ ! -s "$dir/said" ] || bad "$page: $(cat "$dir/said")"
 
-    title=$(sed -n 's/^\.TH \([^ ]*\) \([0-9]\).*/\1(\2)/p' "$page" | tr '[:upper:]' '[:lower:]')
+    title=$(sed -n 's/^\.TH \([^ ]*\) \([0-9]\).*/\1(\2)/p' "$page" | sed 's,\\-,-,g' | tr '[:upper:]' '[:lower:]')
     [ "$title" = "$(name_of "$page")" ] || bad "$page: its title is $title"
 
     # As it is read: fonts and escapes are gone.

@@ -181,33 +181,54 @@ const DaxDevice *dax_find_start(const DaxSnapshot *snapshot, const char *start)
 
 /* ------------------------------------------------------------------------------------------------- change */
 
-static bool is_movable(struct daxctl_memory *memory)
+static bool is_all_online(struct daxctl_memory *memory)
 {
         int all = daxctl_memory_num_sections(memory);
 
-        return all > 0 && daxctl_memory_is_online(memory) == all && daxctl_memory_is_movable(memory) == 1;
+        return all > 0 && daxctl_memory_is_online(memory) == all;
 }
 
-/* The kernel may put it online by itself (auto_online_blocks), in what zone it likes. */
-static int put_online(struct daxctl_memory *memory)
+static int put_offline(struct daxctl_memory *memory)
+{
+        unsigned blocks = count_or_zero(daxctl_memory_num_sections(memory));
+        int r = interrupt_after(OFFLINE_USEC + blocks * OFFLINE_BLOCK_USEC);
+
+        if (r < 0)
+                return r;
+        r = daxctl_memory_offline(memory);
+        interrupt_stop();
+        if (r < 0)
+                return log_errno(LOG_DEBUG, r, "put memory offline");
+        return daxctl_memory_is_online(memory) == 0 ? 0 : -EBUSY;
+}
+
+/*
+ * The kernel may put it online by itself (auto_online_blocks), in what zone it likes: while it is new, and nothing is on
+ * it, it goes out and in again.
+ */
+static int put_online(struct daxctl_memory *memory, bool is_new)
 {
         const struct timespec pause = {.tv_nsec = ONLINE_PAUSE_NSEC};
         int r = 0;
 
-        for (int i = 0; i < ONLINE_TRIES && !is_movable(memory); i++) {
+        for (int i = 0; i < ONLINE_TRIES; i++) {
                 if (i > 0)
                         (void)nanosleep(&pause, NULL);
-                if (daxctl_memory_is_online(memory) > 0 && daxctl_memory_is_movable(memory) != 1) {
-                        r = daxctl_memory_offline(memory);
-                        if (r < 0)
-                                (void)log_errno(LOG_DEBUG, r, "take out unmovable memory");
-                }
                 r = daxctl_memory_online(memory);
                 if (r < 0)
                         (void)log_errno(LOG_DEBUG, r, "put memory online");
+                if (!is_all_online(memory))
+                        continue;
+                if (daxctl_memory_is_movable(memory) == 1)
+                        return 0;
+                if (!is_new)
+                        return -EBUSY;
+                r = put_offline(memory);
+                if (r < 0) {
+                        (void)daxctl_memory_online(memory);
+                        return -EBUSY;
+                }
         }
-        if (is_movable(memory))
-                return 0;
         return daxctl_memory_is_online(memory) > 0 ? -EBUSY : r < 0 ? r : -EIO;
 }
 
@@ -260,24 +281,16 @@ int dax_make_memory(int lock_dir, const DaxDevice *device)
                         return r;
                 memory = daxctl_dev_get_memory(dev);
         }
-        return memory ? put_online(memory) : -ENODEV;
+        return memory ? put_online(memory, /* is_new= */ true) : -ENODEV;
 }
 
 static int take_out(struct daxctl_memory *memory)
 {
-        int blocks = daxctl_memory_num_sections(memory), r;
+        int r = put_offline(memory);
 
-        r = interrupt_after(OFFLINE_USEC + count_or_zero(blocks) * OFFLINE_BLOCK_USEC);
-
-        if (r < 0)
-                return r;
-        r = daxctl_memory_offline(memory);
-        interrupt_stop();
-        if (r >= 0 && daxctl_memory_is_online(memory) == 0)
+        if (r >= 0)
                 return 0;
-        if (r < 0)
-                (void)log_errno(LOG_DEBUG, r, "take out memory");
-        r = put_online(memory);
+        r = put_online(memory, /* is_new= */ false);
         if (r < 0)
                 (void)log_errno(
                         LOG_WARNING, r, "Cannot put memory back that could not be taken out, ignoring");

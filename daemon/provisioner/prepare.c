@@ -42,6 +42,7 @@ typedef struct Preparation {
         uint64_t again_usec;
         char logged[JOB_TEXT_MAX]; /* not said twice */
         uint64_t deadline;         /* of pools that have to go */
+        bool apply_next;           /* SERVE: somebody asked for more meanwhile */
         Asker askers[ASKERS_MAX];
         unsigned n_askers;
         JobStep steps[JOB_STEPS_MAX];
@@ -296,6 +297,13 @@ static void finish(Preparation *preparation, int error)
         preparation->exit_source = sd_event_source_disable_unref(preparation->exit_source);
         preparation->fd = safe_close(preparation->fd);
         preparation->pidfd = safe_close(preparation->pidfd);
+        if (error < 0 && store && preparation->apply_next) {
+                preparation->apply_next = false;
+                preparation->task = task = PREPARE_APPLY;
+                error = begin(preparation);
+                if (error >= 0)
+                        return;
+        }
         preparation->error = error;
         if (store && changes(task) && error < 0) {
                 if (!store->available)
@@ -524,10 +532,16 @@ int preparer_start(Preparer *preparer, StoreEntry *store, PrepareTask task, JobC
                 (void)preparation_free(running);
                 running = NULL;
         }
-        if (running)
-                return task == PREPARE_DEPROVISION || running->task == PREPARE_DEPROVISION
-                               ? -EALREADY
-                               : add_asker(running, connection, request);
+        if (running) {
+                if (task == PREPARE_DEPROVISION || running->task == PREPARE_DEPROVISION)
+                        return -EALREADY;
+                r = add_asker(running, connection, request);
+                if (r >= 0 && task == PREPARE_APPLY) {
+                        running->apply_next = running->task == PREPARE_SERVE;
+                        store->deprovisioned = false;
+                }
+                return r;
+        }
         if (preparer->n >= TASKS_MAX)
                 return -EBUSY;
         preparation = calloc(1, sizeof(*preparation));

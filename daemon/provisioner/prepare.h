@@ -44,8 +44,8 @@ DEFINE_CLEANUP(Preparer, preparer_free);
 /*
  * Begin a task for a store (REGIONS: NULL), and answer the job (NULL: nobody asked) when it is over. SERVE and APPLY
  * that nobody asked for are begun again, now and then, while the device is not there. DEPROVISION waits until the store
- * has no pools. While a change is under way, another SERVE or APPLY waits for the end of that, and DEPROVISION is
- * -EALREADY.
+ * has no pools. While a change is under way, another SERVE or APPLY waits for the end of that, an APPLY is done after a
+ * SERVE that did not succeed, and DEPROVISION is -EALREADY.
  */
 int preparer_start(Preparer *preparer, StoreEntry *store, PrepareTask task, JobConnection *connection,
         const JobRequest *request);

@@ -117,7 +117,10 @@ static int on_answer(sd_event_source *source, int fd, uint32_t revents, void *us
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
                 return 0;
         if (n != sizeof(result)) {
-                (void)sd_event_source_set_enabled(source, SD_EVENT_OFF); /* it is about to exit */
+                (void)sd_event_source_set_enabled(source, SD_EVENT_OFF);
+                /* It is about to exit; or it has an answer that we cannot have, and would be waited for for ever. */
+                if (n != 0)
+                        (void)pidfd_send_signal(worker->pidfd, SIGKILL, NULL, 0);
                 return 0;
         }
         worker_done(worker, &result);

@@ -174,7 +174,7 @@ os.execv(sys.argv[3], sys.argv[3:])
 class Provisioner:
     """A provisioner on a socket of its own, with the stores of a configuration text."""
 
-    def __init__(self, directory, config, keeper=False, namespace=True, user=None):
+    def __init__(self, directory, config, keeper=False, namespace=True, user=None, serves=None):
         self.directory = pathlib.Path(directory)
         self.socket_path = self.directory / 'jobs.sock'
         self.config = self.directory / 'pmbrokerd.conf'
@@ -183,6 +183,7 @@ class Provisioner:
         self.keeper = keeper
         self.namespace = namespace
         self.user = user
+        self.serves = serves if serves is not None else os.getuid() if user is None else user
         self.process = None
         self.ns_fd = None
         self.config.write_text(config)
@@ -194,9 +195,12 @@ class Provisioner:
         self.listener.bind(str(self.socket_path))
         self.listener.listen(16)
         os.chmod(self.socket_path, 0o600)
+        if os.geteuid() == 0:
+            os.chown(self.socket_path, self.serves, -1)
         self.start()
 
-    def start(self, wait=True):
+    def start(self, wait=True, prefix=(), environment=None):
+        """The prefix is a program that becomes the provisioner in the end, with its arguments."""
         fds, names = [self.listener.fileno()], 'jobs'
         if self.ns_fd is not None:
             if IN_CHROOT:
@@ -206,10 +210,10 @@ class Provisioner:
         for fd in fds:
             os.set_inheritable(fd, True)
         command = [sys.executable, '-S', '-E', '-c', TRAMPOLINE, ','.join(map(str, fds)), names,
-                   str(reachable_by_all(BUILD / 'pmbrokerd')), '--provisioner', '--config', str(self.config),
+                   *prefix, str(reachable_by_all(BUILD / 'pmbrokerd')), '--provisioner', '--config', str(self.config),
                    '--state-dir', str(self.state), '--runtime-dir', str(self.runtime),
-                   '--user', str(os.getuid() if self.user is None else self.user)]
-        environment = dict(os.environ)
+                   '--user', str(self.serves)]
+        environment = {**os.environ, **(environment or {})}
         environment.pop('NOTIFY_SOCKET', None)
         if self.keeper:
             environment['NOTIFY_SOCKET'] = '@pmbroker-test-nobody-listens'

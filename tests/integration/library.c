@@ -273,6 +273,7 @@ static void print_event(const struct pmb_event *event, void *userdata)
                 [PMB_EVENT_REVOKED] = "revoked",
                 [PMB_EVENT_RECONNECTED] = "reconnected",
                 [PMB_EVENT_CLOSING] = "closing",
+                [PMB_EVENT_REVOKING] = "revoking",
         };
         bool raw = *(bool *)userdata;
 

@@ -317,8 +317,8 @@ pmem0 6979321856
         {'name': 'cxl', 'kind': 'kmem', 'state': 'unavailable', 'capacity': 0, 'charged': 0, 'free': 0, 'pools': 0,
          'page': None, 'enforced': 'kernel', 'keeps': False, 'dax': None, 'quota': None, 'seal': None,
          'surplus': None, 'node': None, 'created': 0, 'released': 0, 'reason': 'preparing'}]}
-    fake.stores[1].MergeFrom(pb.StoreRow(available=True, node=2, dax=pb.HOLDS, quota=pb.HOLDS, seal=pb.DOES_NOT_HOLD))
-    assert ctl('stores', 'cxl', '-o', 'NAME,DAX,QUOTA,SEAL,NODE', '--noheadings') == 'cxl  yes yes   no      2\n'
+    fake.stores[1].MergeFrom(pb.StoreRow(available=True, node=2, dax=pb.HOLDS, quota=pb.HOLDS, seal=pb.NOT_TESTED))
+    assert ctl('stores', 'cxl', '-o', 'NAME,DAX,QUOTA,SEAL,NODE', '--noheadings') == 'cxl  yes yes   -       2\n'
     fake.stores[0].surplus = 4 * MIB
     assert ctl('stores', 'pmem0', 'dev', '-o', 'NAME,SURPLUS', '--noheadings') == 'pmem0      4M\ndev         -\n'
     ctl('stores', 'dev', 'nix', status=REFUSED, err=said('store nix: there is no such store'))

@@ -302,9 +302,26 @@ def test_check_of_modules(ctl, fake, machine):
     well(fake)
     machine('/sys/bus/nd/drivers/nd_pmem/uevent', None)
     (machine.root / 'sys/bus/nd/drivers/nd_pmem').rmdir()
-    assert ('failure', 'modules') in machine.checked(ctl, status=REFUSED)
+    assert 'nd_pmem' in machine.checked(ctl, status=REFUSED)['failure', 'modules']['finding']
     fake.stores = fake.stores[1:]  # nobody needs it
     assert not any(check == 'modules' for _, check in machine.checked(ctl))
+    fake.stores[0].kind = pb.KIND_KMEM
+    assert 'no dax devices' in machine.checked(ctl, status=REFUSED)['failure', 'modules']['finding']
+    machine('/sys/bus/dax/uevent', '')
+    assert 'kmem' in machine.checked(ctl, status=REFUSED)['failure', 'modules']['finding']
+    machine('/sys/bus/dax/drivers/kmem/uevent', '')
+    assert ('ok', 'modules') in machine.checked(ctl)
+
+
+def test_check_of_memory(ctl, fake, machine):
+    well(fake)
+    fake.stores[0].kind = pb.KIND_KMEM
+    assert ('failure', 'modules') in machine.checked(ctl, status=REFUSED)
+    machine('/sys/devices/system/memory/block_size_bytes', '8000000\n')
+    found = machine.checked(ctl, status=REFUSED)
+    assert found['failure', 'modules']['advice'] == '`modprobe kmem`'
+    machine('/sys/bus/dax/drivers/kmem/uevent', '')
+    assert found.keys() ^ machine.checked(ctl).keys() == {('failure', 'modules'), ('ok', 'modules')}
 
 
 def test_check_of_rights(ctl, fake, machine):

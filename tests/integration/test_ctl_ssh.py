@@ -99,7 +99,7 @@ def test_all_verbs_work(daemon, there):
     assert there('reload', '-q') == ''
     assert there('metrics').endswith('# EOF\n')
     assert there('top').startswith('pmbrokerd ')
-    there('provision', '--store', 'nix', status=REFUSED,
+    there('provision', '--store', 'nix', '-q', status=REFUSED,
           err=said('store nix: there is no such store for this tenant'))
     assert there('revoke', 'web', '-q') == ''
     there('show', 'nix', status=4, err=said('pool nix: there is no such pool'))

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from ctlrun import CTL, DONE, NO_POOL, REFUSED, said
-from daemon import ADMIN_GROUP, ALICE, BOB, CAROL, IS_ROOT, broker, needs_root, store, tenant, wait_for
+from daemon import ADMIN_GROUP, ALICE, BOB, CAROL, IS_ROOT, PMBROKERD, broker, needs_root, store, tenant, wait_for
 from pmbproto import GIB, MIB, UNIT, Client, pb
 
 OBSERVERS = 20200
@@ -458,3 +458,11 @@ def test_refusals_are_told_seldom(daemon):
 
 def test_pools_of_strangers_are_not_revoked_by_a_name(daemon, ctl):
     ctl('revoke', 'nix', '--grace', '3', status=NO_POOL, err=said('pool nix: there is no such pool'))
+
+
+def test_check_config_without_a_file(daemon):
+    """It is said which file there is not, and that the defaults would hold."""
+    result = subprocess.run([PMBROKERD, '--check-config', '--config', '/nonexistent.conf'], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (1, '')
+    assert result.stderr == ('/nonexistent.conf: No such file or directory\n'
+                             'Without --config the defaults hold when there is no file.\n')

@@ -178,12 +178,13 @@ def test_last_of_two_requests_in_a_packet_counts(raw):
     b'\xff' * 12,
     b'\x0b\x0c',           # a group
     field(1, 7) + b'\x00',
+    field(1, 7) + b'\x81\x00' + bytes(8),  # the same, in two bytes
     field(1, 7) + b'\xa6\x01',  # wire type 6
     field(1, 7) + b'\xa2\x01\x7f',
     field(1, 7) + b'\xa2\x01\xff\xff\xff\xff\x0f',
     field(1, b'7') + field(20, b''),
     b'\x08' + b'\x80' * 10 + b'\x01' + field(20, b''),
-], ids=['serial0', 'serial0-explicit', 'no-serial', 'cut', 'zero', 'ones', 'group', 'tag0', 'type6', 'length-beyond',
+], ids=['serial0', 'serial0-explicit', 'no-serial', 'cut', 'zero', 'ones', 'group', 'tag0', 'tag0-long', 'type6', 'length-beyond',
         'length-4g', 'serial-as-bytes', 'varint-of-11-bytes'])
 @pytest.mark.parametrize('hello', [False, True], ids=['first', 'later'])
 def test_malformed_packet_ends_the_session(raw, hello, data):

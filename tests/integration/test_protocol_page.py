@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """pmbroker-protocol(7) is complete, agrees with the code, and its worked exchange is what the daemon answers."""
 
+import contextlib
 import errno
 import os
 import re
@@ -162,7 +163,12 @@ def exchange():
 def test_exchange_is_what_the_daemon_says(start):
     configuration, = blocks('exchange configuration')
     daemon = start(broker(), configuration.replace('/tmp/pools', '@DIR@/store-here'))
-    client = Client(daemon.socket, hello=False)
+    with contextlib.closing(Client(daemon.socket, hello=False)) as client:
+        replay(client)
+
+
+def replay(client):
+    """Send what is sent in the page, compare what comes back."""
     packets = exchange()
     assert [way for way, _ in packets] == ['>', '<'] * 6
     pool, answered = None, []
@@ -188,4 +194,3 @@ def test_exchange_is_what_the_daemon_says(start):
         for have, want in zip(got, wanted):
             assert have == (f'{next(ids):02x}' if want == 'ID' else have if want == '??' else want), (got, wanted)
     assert answered == ['hello', 'grant', 'error', 'size', 'size', 'done']
-    client.close()

@@ -656,6 +656,20 @@ static inline void fake_reclaim(FakeDaemon *f, uint64_t id, uint64_t target)
         fake_unlock(f);
 }
 
+static inline void fake_announce(FakeDaemon *f, uint64_t id, uint64_t grace_usec)
+{
+        Pmbroker__V1__ServerPacket p = PMBROKER__V1__SERVER_PACKET__INIT;
+        Pmbroker__V1__Revoking revoking = PMBROKER__V1__REVOKING__INIT;
+
+        revoking.pool = id;
+        revoking.grace_usec = grace_usec;
+        p.body_case = PMBROKER__V1__SERVER_PACKET__BODY_REVOKING;
+        p.revoking = &revoking;
+        fake_lock(f);
+        fake_send_event(f, &p);
+        fake_unlock(f);
+}
+
 static inline void fake_revoke(FakeDaemon *f, uint64_t id)
 {
         Pmbroker__V1__ServerPacket p = PMBROKER__V1__SERVER_PACKET__INIT;

@@ -24,18 +24,23 @@
 #define SLOW 0
 #endif
 
-static inline struct pmb_pool *pool_of_size(uint64_t size)
+static inline struct pmb_pool *pool_with_max(uint64_t size, uint64_t max)
 {
         struct pmb_pool *pool;
         int fd = memfd_create("pool", MFD_CLOEXEC);
 
         assert_true(fd >= 0);
         assert_int_equal(ftruncate(fd, (off_t)size), 0);
-        assert_int_equal(pool_new(NULL, size, size > GIB ? size : GIB, false, &pool), 0);
+        assert_int_equal(pool_new(NULL, size, max, false, &pool), 0);
         pool->id = 0x0123456789abcdef;
         assert_int_equal(pool_attach(pool, fd, size, size), 0);
         assert_int_equal(heap_open(&pool->heap), 0);
         return pool;
+}
+
+static inline struct pmb_pool *pool_of_size(uint64_t size)
+{
+        return pool_with_max(size, size > GIB ? size : GIB);
 }
 
 static inline uint32_t rnd(uint32_t *s)

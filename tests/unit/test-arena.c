@@ -123,8 +123,8 @@ static void test_batches(void **state)
                 for (unsigned i = 0; i < n; i++)
                         assert_int_equal(*(uint8_t *)blocks[i], i % 256);
                 arena_put(&m.arena, k, blocks, n);
+                arena_purge(&m.arena);
         }
-        arena_purge(&m.arena);
         assert_int_equal(m.arena.units.free.total, 64 * MIB);
         for (uint64_t offset = 0; offset < m.size; offset += 4096)
                 assert_int_equal(pagemap_get(m.arena.map, offset), CLASS_NONE);

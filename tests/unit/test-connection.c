@@ -96,6 +96,7 @@ static void check_units(FakeDaemon *f, struct pmb_pool *pool)
 typedef struct Told {
         atomic_uint n[8];
         _Atomic uint64_t size;
+        _Atomic uint64_t target;
 } Told;
 
 static void on_told(const struct pmb_event *event, void *userdata)
@@ -103,6 +104,7 @@ static void on_told(const struct pmb_event *event, void *userdata)
         Told *told = userdata;
 
         atomic_store(&told->size, event->size);
+        atomic_store(&told->target, event->target);
         atomic_fetch_add(&told->n[event->type], 1);
 }
 
@@ -721,6 +723,12 @@ static void test_events(void **state)
         check_units(f, pool);
 
         fake_reclaim(f, 4711, U); /* nobody's */
+        fake_announce(f, 4711, 1);
+        fake_announce(f, pool->id, 30000000);
+        WAIT_FOR(told.n[PMB_EVENT_REVOKING] == 1);
+        assert_int_equal(told.target, 30000000);
+        p = pmb_malloc(pool, 1); /* until then it is as it was */
+        assert_non_null(p);
         fake_revoke(f, pool->id);
         WAIT_FOR(told.n[PMB_EVENT_REVOKED] == 1);
         errno = 0;

@@ -84,6 +84,10 @@ static void test_take_aligned(void **state)
         assert_int_equal(ranges_put(&s, 70, 200), 0);
 
         /* 63 numbers from 1 have no 64 that is aligned. */
+        assert_int_equal(ranges_try(&s, 60, 64, 0, 1, &start), -ENOSPC);
+        assert_int_equal(ranges_try(&s, 60, 64, 0, 2, &start), 0);
+        assert_int_equal(start, 128);
+        assert_int_equal(ranges_put(&s, 128, 60), 0);
         assert_int_equal(ranges_take(&s, 64, 64, 0, &start), 0);
         assert_int_equal(start, 128);
         assert_int_equal(s.n, 3);

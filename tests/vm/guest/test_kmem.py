@@ -203,7 +203,7 @@ def test_bare_region_by_configuration_alone(system, second):
         assert nodes_with_memory() == before | {node} and node not in before
         assert blocks(node) == {'online Movable'}
         assert found['kind'] == 'kmem' and found['page'] == UNIT and found['enforced'] == 'kernel' and found['keeps']
-        assert found['dax'] and found['quota'] and not found['seal']
+        assert found['dax'] and found['quota'] and found['seal'] is None
         assert 6 * BLOCK <= node_figure(node, 'MemTotal') and 0 <= node_figure(node, 'MemTotal') - found['capacity'] < 32 * MIB
         assert [n['content'] for n in region(second)['namespaces']] == \
             [f'namespace of store kn, {devices()[0][0]}, memory of node {node}']

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The broker alone, before a provisioner that does what the test says: what no real one does when it is asked to."""
+
+import time
+
+import pytest
+
+from daemon import needs_root, wait_for
+from fakeprovisioner import FakeProvisioner, LoneBroker
+from jobproto import AVAILABLE, GROW, POOLS, RELEASE, SHRINK, STORES, UNIT
+from pmbproto import Client, Refused
+
+pytestmark = needs_root
+EIO = -5
+
+
+@pytest.fixture
+def lone():
+    broker = LoneBroker()
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+def provisioner(lone):
+    return lone.provisioner
+
+
+@pytest.fixture
+def user(lone):
+    client = Client(lone.socket)
+    wait_for(lambda: client.status().provisioner)
+    return client
+
+
+def books(user):
+    rows, stores, status = user.pools(), user.stores(), user.status()
+    return len(rows) == status.pools == sum(s.pools for s in stores.values()) and \
+        sum(r.size for r in rows) == status.bytes == sum(s.charged for s in stores.values())
+
+
+def test_a_list_of_pools_that_fails_is_asked_for_again(lone, provisioner, user):
+    """Nobody is served from half a list, and nobody loses a pool by it."""
+    pool = user.create(2 * UNIT).pool
+    failures = iter([(EIO, 0, b'')] * 3)
+    provisioner.answers[POOLS] = lambda q: next(failures, None) or provisioner.carry_out(q)
+    provisioner.hang_up()
+    with pytest.raises(Refused, match='RETRY'):
+        while True:
+            user.create(UNIT)
+    wait_for(lambda: user.status().provisioner)
+    assert provisioner.asked.count(POOLS) >= 5
+    assert user.pool(pool).size == 2 * UNIT and user.pool(pool).state == 2
+    assert books(user) and lone.process.poll() is None
+
+
+def test_a_store_that_is_named_twice_is_not_believed(lone, provisioner, user):
+    pool = user.create(UNIT).pool
+    twice = [FakeProvisioner.store('main'), FakeProvisioner.store('main', 1)]
+    provisioner.stores, right = twice, provisioner.stores
+    before = provisioner.asked.count(STORES)
+    provisioner.stores_changed()
+    wait_for(lambda: provisioner.asked.count(STORES) > before + 1)  # asks again, rather than take one of the two
+    assert user.pool(pool).size == UNIT and books(user) and lone.process.poll() is None
+    provisioner.stores = right
+    assert user.create(UNIT).store == 'main'
+
+
+@pytest.mark.parametrize('name', ['', 'x' * 33])
+def test_a_store_without_a_good_name_is_not_believed(lone, provisioner, user, name):
+    provisioner.stores = [FakeProvisioner.store('main'), FakeProvisioner.store(name, 1)]
+    before = provisioner.asked.count(STORES)
+    provisioner.stores_changed()
+    wait_for(lambda: provisioner.asked.count(STORES) > before)
+    time.sleep(0.05)
+    assert user.create(UNIT).store == 'main'
+    assert lone.process.poll() is None
+
+
+@pytest.mark.parametrize('done', [False, True], ids=['undone', 'done'])
+@pytest.mark.parametrize('kind', [GROW, SHRINK, RELEASE], ids=['grow', 'shrink', 'release'])
+def test_a_store_that_goes_and_comes_back_under_a_running_job(lone, provisioner, user, kind, done):
+    """The job's own answer counts, whatever the list of pools says that was made meanwhile."""
+    pool = user.create(4 * UNIT, max=8 * UNIT).pool
+    provisioner.answers[kind] = lambda q: None
+    if kind == GROW:
+        serial = user.send('resize_pool', pool=pool, size=6 * UNIT)
+    elif kind == SHRINK:
+        serial = user.send('give_back', pool=pool, units=[(0, 1)])
+    else:
+        serial = user.send('destroy_pool', pool=pool)
+    wait_for(lambda: provisioner.waiting)
+
+    present = provisioner.stores
+    provisioner.stores = [FakeProvisioner.store('main', flags=0, reason='gone for a while')]
+    provisioner.stores_changed()
+    wait_for(lambda: not user.stores()['main'].available)
+    if done:  # carried out, not yet told
+        for q in provisioner.waiting:
+            provisioner.carry_out(q)
+    provisioner.stores = present
+    provisioner.stores_changed()
+    wait_for(lambda: user.stores()['main'].available)
+
+    del provisioner.answers[kind]
+    provisioner.answer_waiting()
+    user.answer(serial)
+    if kind == RELEASE:
+        wait_for(lambda: user.status().pools == 0)
+    else:
+        assert user.pool(pool).size == {GROW: 6, SHRINK: 3}[kind] * UNIT
+    assert books(user) and lone.process.poll() is None
+
+
+def test_a_record_of_a_newer_version_ends_the_start_and_touches_nothing(lone, provisioner, user):
+    pool = user.create(2 * UNIT).pool
+    record = bytearray(provisioner.pools[pool][3])
+    record[4] += 1
+    provisioner.pools[pool][3] = bytes(record)
+    lone.process.kill()
+    lone.process.wait()
+    provisioner.asked.clear()
+    lone.start()
+    assert lone.process.wait(5) == 1
+    assert 'was recorded by a newer version of pmbroker' in lone.log()
+    assert set(provisioner.asked) == {STORES, POOLS} and list(provisioner.pools) == [pool]
+
+
+def test_nonsense_for_an_answer_only_costs_the_connection(lone, provisioner, user):
+    pool = user.create(2 * UNIT).pool
+    for answer in ((0, 7, b''), (0, 1, b'short'), (0, 0, b'too long' * 100)):
+        provisioner.answers[POOLS] = lambda q, answer=answer: provisioner.answers.pop(POOLS) and answer
+        provisioner.hang_up()
+        wait_for(lambda: POOLS not in provisioner.answers)
+        wait_for(lambda: user.status().provisioner)
+        assert user.pool(pool).size == 2 * UNIT and books(user)
+    assert lone.process.poll() is None
