@@ -87,7 +87,7 @@ def test_full_for_the_kernel(system):
         client = system.user(BOB)
         pools = []
         while (store := system.ask('stores')['pm']).surplus < 8 * UNIT:
-            pools.append(client.create(10 * UNIT, store='pm').pool)
+            pools.append(client.create(10 * UNIT, max=64 * UNIT, store='pm').pool)
             client.give_back(pools[-1], *((u, 1) for u in range(1, 10, 2)))
         most = (store.capacity - store.charged) // UNIT * UNIT
         assert most >= 8 * UNIT
