@@ -86,7 +86,7 @@ def test_stores_tenants_status(daemon, ctl):
     assert stores['small'] == {
         'name': 'small', 'kind': 'dir', 'state': 'available', 'capacity': 64 * MIB, 'charged': 4 * MIB,
         'free': 60 * MIB, 'pools': 1, 'page': stores['small']['page'], 'enforced': 'audit',
-        'keeps': stores['small']['keeps'], 'dax': None, 'quota': None, 'seal': None, 'node': None,
+        'keeps': stores['small']['keeps'], 'dax': None, 'quota': None, 'seal': None, 'node': None, 'surplus': None,
         'created': 1, 'released': 0, 'reason': None}
     tenants = {row['name']: row for row in json.loads(ctl('tenants', '-J'))['tenants']}
     assert tenants['default']['charged'] == 4 * MIB and tenants['default']['limit'] == 512 * MIB
