@@ -221,6 +221,10 @@ static inline __attribute__((always_inline)) size_t batches(
         return n_batches * n_batch;
 }
 
+/*
+ * No division says which block is next: on the AMD processors where this was tried an address that comes of one costs
+ * every allocator 7 to 11 ns more here than if it comes from elsewhere, some of them only in some processes.
+ */
 static inline __attribute__((always_inline)) size_t churn(
         const Pattern *p, SizeKind size, bool sized, Live *live, size_t *failed)
 {
@@ -230,7 +234,7 @@ static inline __attribute__((always_inline)) size_t churn(
 
         for (size_t i = 0; i < n; i++) {
                 uint32_t r = next_random(&seed);
-                size_t j = r % live->n, draw = (r >> 8) % MIXED;
+                size_t j = ((uint64_t)r * live->n) >> 32, draw = (r >> 8) % MIXED;
 
                 if (live->blocks[j])
                         give(heap, live->blocks[j], sized, size_of(size, live->drawn[j]));
