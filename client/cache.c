@@ -9,7 +9,7 @@
 
 #include "client/cache.h"
 
-#include <assert.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "client/internal.h"
@@ -44,7 +44,7 @@ static void give_away(Heap *h, unsigned class, void **blocks, unsigned n)
 
 static unsigned room(const Cache *c, unsigned class)
 {
-        return (unsigned)(c->bins[class].end - c->firsts[class]);
+        return (unsigned)(c->ends[class] - c->firsts[class]);
 }
 
 /* Single blocks of the sizes that memory is short of first; otherwise half a bin. */
@@ -59,39 +59,35 @@ static unsigned refill_count(const Cache *c, unsigned class)
 
 void *cache_take(Cache *c, Heap *h, unsigned class)
 {
-        Bin *b = &c->bins[class];
-
-        if (!bin_last(b)) {
-                unsigned n = depot_take(h->depot, class, b->top);
+        if (!cache_last(c, class)) {
+                unsigned n = depot_take(h->depot, class, c->tops[class]);
 
                 if (n == 0)
-                        n = arena_take(h->arena, class, b->top, refill_count(c, class));
+                        n = arena_take(h->arena, class, c->tops[class], refill_count(c, class));
                 if (n == 0)
                         return NULL;
-                b->top += n;
+                c->tops[class] += n;
         }
-        return *--b->top;
+        return *--c->tops[class];
 }
 
 void cache_put(Cache *c, Heap *h, unsigned class, void *block)
 {
-        Bin *b = &c->bins[class];
-
-        if (b->top >= b->end) {
+        if (c->tops[class] >= c->ends[class]) {
                 unsigned n = cache_count(c, class), half = n - n / 2;
                 void **first = c->firsts[class];
 
                 if (room(c, class) == 0) {
                         give_away(h, class, first, n);
-                        b->top = first;
+                        c->tops[class] = first;
                         give_away(h, class, &block, 1);
                         return;
                 }
                 give_away(h, class, first, half);
                 memmove(first, first + half, (n - half) * sizeof(*first));
-                b->top -= half;
+                c->tops[class] -= half;
         }
-        *b->top++ = block;
+        *c->tops[class]++ = block;
 }
 
 void cache_flush(Cache *c, Heap *h)
@@ -101,7 +97,7 @@ void cache_flush(Cache *c, Heap *h)
 
                 if (n > 0)
                         arena_put(h->arena, k, c->firsts[k], n);
-                c->bins[k].top = c->firsts[k];
+                c->tops[k] = c->firsts[k];
         }
 }
 
@@ -111,19 +107,41 @@ void cache_fit(Cache *c, Heap *h)
         bool shut = heap_is_shut(h);
 
         for (unsigned k = CLASS_FIRST; k <= CLASS_LAST; k++)
-                c->bins[k].end = c->firsts[k] + (shut ? 0 : sizeclass_capacity(k, size));
+                c->ends[k] = c->firsts[k] + (shut ? 0 : sizeclass_capacity(k, size));
         c->fitted = size;
         c->shut = shut;
 }
 
 /* -------------------------------------------------------------------------------------------------- life */
 
+/*
+ * Where in its page a cache begins. The processor first tells lines apart by their place in a page. Were what
+ * every call looks at in the heap, or in the thread, at the same place as what it looks at in the cache, then
+ * calls would take 4 % longer, and 1.7 times as long in one process of twenty, after what addresses it got.
+ */
+#define PAGE ((size_t)4096)
+#define LINE ((size_t)64)
+#define USED ((offsetof(Cache, firsts) + LINE - 1) / LINE * LINE) /* by every call; less than half a page */
+
+static bool would_meet(size_t place, const void *other)
+{
+        return ((uintptr_t)other / LINE * LINE - place) % PAGE < USED;
+}
+
+static size_t place_in_page(const Heap *h)
+{
+        size_t place = internal_stagger();
+
+        while (would_meet(place, h) || would_meet(place, &thread_caches))
+                place = (place + LINE) % PAGE;
+        return place;
+}
+
 /* With places for as much as any heap allows. */
-static Cache *cache_new(void)
+static Cache *cache_new(const Heap *h)
 {
         size_t places = 0;
         static void *nothing[1];
-        const Bin no_bin = {.top = nothing + 1, .end = nothing + 1};
         uint8_t *memory;
         void **place;
         Cache *c;
@@ -131,20 +149,20 @@ static Cache *cache_new(void)
         for (unsigned k = CLASS_FIRST; k <= CLASS_LAST; k++)
                 places += 1 + sizeclass_room(k);
         /* Not zeroed: most places are never used. */
-        memory = internal_alloc_dirty(4096 + sizeof(*c) + places * sizeof(*place));
+        memory = internal_alloc_dirty(PAGE + sizeof(*c) + places * sizeof(*place));
         if (!memory)
                 return NULL;
-        c = (Cache *)(void *)(memory + internal_stagger());
+        c = (Cache *)(void *)(memory + place_in_page(h));
         *c = (Cache){
-                .bins = {[CLASS_NONE] = no_bin, [CLASS_HUGE] = no_bin},
+                .tops = {[CLASS_NONE] = nothing + 1, [CLASS_HUGE] = nothing + 1},
+                .ends = {[CLASS_NONE] = nothing + 1, [CLASS_HUGE] = nothing + 1},
                 .busy = &thread_caches.busy,
                 .memory = memory,
         };
         place = (void **)(void *)(c + 1);
         for (unsigned k = CLASS_FIRST; k <= CLASS_LAST; k++) {
                 *place++ = NULL;
-                c->bins[k] = (Bin){.top = place, .end = place};
-                c->firsts[k] = place;
+                c->tops[k] = c->ends[k] = c->firsts[k] = place;
                 place += sizeclass_room(k);
         }
         list_init(&c->cache_link);
@@ -155,7 +173,7 @@ static Cache *cache_new(void)
 static void cache_link(Cache *c, Heap *h)
 {
         for (unsigned k = CLASS_FIRST; k <= CLASS_LAST; k++)
-                c->bins[k].top = c->firsts[k];
+                c->tops[k] = c->firsts[k];
         cache_fit(c, h);
         (void)pthread_mutex_lock(&h->caches_lock);
         atomic_store_explicit(&c->heap, h, memory_order_relaxed);
@@ -187,7 +205,7 @@ static bool attach(ThreadCaches *t, Heap *h)
         }
         c = t->by_slot[h->slot];
         if (!c)
-                c = cache_new();
+                c = cache_new(h);
         if (!c)
                 return false;
         cache_link(c, h);

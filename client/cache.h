@@ -24,15 +24,15 @@
 
 #include "client/heap.h"
 
-typedef struct Bin {
-        void **top; /* behind the last block */
-        void **end; /* no blocks from here on, unless a batch is larger */
-} Bin;
-
+/*
+ * The arrays by class; those of CLASS_NONE and CLASS_HUGE are empty and full. What belongs to a class is not
+ * together in a structure of its own, since the processor finds a pointer by the class without arithmetic.
+ */
 typedef struct Cache {
         _Atomic uint64_t id;      /* of the heap; 0: stopped, or stale */
-        Bin bins[N_CLASSES];      /* those of CLASS_NONE and CLASS_HUGE are empty and full */
-        void **firsts[N_CLASSES]; /* their first places */
+        void **tops[N_CLASSES];   /* behind the last block */
+        void **ends[N_CLASSES];   /* no blocks from here on, unless a batch is larger */
+        void **firsts[N_CLASSES]; /* the first places */
         Heap *_Atomic heap;       /* NULL when stale */
         const atomic_int *busy;
         List cache_link;
@@ -69,14 +69,14 @@ static inline uint64_t cache_id(Cache *c)
 }
 
 /* The block on top, NULL when there is none. */
-static inline void *bin_last(const Bin *b)
+static inline void *cache_last(const Cache *c, unsigned class)
 {
-        return b->top[-1];
+        return c->tops[class][-1];
 }
 
 static inline unsigned cache_count(const Cache *c, unsigned class)
 {
-        return (unsigned)(c->bins[class].top - c->firsts[class]);
+        return (unsigned)(c->tops[class] - c->firsts[class]);
 }
 
 /*
@@ -85,10 +85,10 @@ static inline unsigned cache_count(const Cache *c, unsigned class)
  */
 Cache *cache_enter(Heap *h);
 
-/* A block of that class from the bin, the depot or the arena, in this order; NULL when there is none. */
+/* A block of that class from the cache, the depot or the arena, in this order; NULL when there is none. */
 void *cache_take(Cache *c, Heap *h, unsigned class);
 
-/* Into the bin; what is oldest in it makes room if need be. */
+/* Into the cache; what is oldest in it makes room if need be. */
 void cache_put(Cache *c, Heap *h, unsigned class, void *block);
 
 /* All blocks back to the arena. By its thread, or one that has stopped it. */

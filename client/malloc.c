@@ -17,6 +17,9 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define noinline    __attribute__((noinline))
 
+/* Where in a line of the processor's a fast path begins is worth 8 % of it: not left to what is in front. */
+#define fast __attribute__((aligned(64)))
+
 /* Is this thread's current cache one of the heap? It is busy. */
 static inline bool is_current(Heap *h, Cache *c)
 {
@@ -70,13 +73,13 @@ static noinline void *malloc_slow(struct pmb_pool *pool, size_t size)
 {
         ThreadCaches *t = &thread_caches;
         Cache *c = switch_current(t, &pool->heap);
-        Bin *b = &c->bins[sizeclass_of(size)];
+        unsigned class = sizeclass_of(size);
         void *p;
 
         if (likely(is_current(&pool->heap, c))) {
-                p = bin_last(b);
+                p = cache_last(c, class);
                 if (likely(p)) {
-                        b->top--;
+                        c->tops[class]--;
                         cache_end(t);
                         return p;
                 }
@@ -88,24 +91,24 @@ static noinline void *malloc_slow(struct pmb_pool *pool, size_t size)
 static inline void *alloc(struct pmb_pool *pool, size_t size)
 {
         ThreadCaches *t = &thread_caches;
+        unsigned class;
         Cache *c;
         void *p;
-        Bin *b;
 
         cache_begin(t);
         c = t->current;
         if (unlikely(!is_current(&pool->heap, c) || size > TABLE_SIZE_MAX))
                 return malloc_slow(pool, size);
-        b = &c->bins[class_table[(size + 7) / 8]];
-        p = bin_last(b);
+        class = class_table[(size + 7) / 8];
+        p = cache_last(c, class);
         if (unlikely(!p))
                 return malloc_slow(pool, size);
-        b->top--;
+        c->tops[class]--;
         cache_end(t);
         return p;
 }
 
-void *pmb_malloc(struct pmb_pool *pool, size_t size)
+fast void *pmb_malloc(struct pmb_pool *pool, size_t size)
 {
         return alloc(pool, size);
 }
@@ -159,7 +162,7 @@ static noinline void free_to_others(struct pmb_pool *pool, void *ptr)
                 errno = saved;
                 return;
         }
-        if (bin_last(&c->bins[class]) == ptr) {
+        if (cache_last(c, class) == ptr) {
                 cache_end(t);
                 misuse_report(PMB_MISUSE_DOUBLE, pool, ptr);
                 return;
@@ -175,14 +178,14 @@ static noinline void free_to_others(struct pmb_pool *pool, void *ptr)
 static inline bool free_to(Cache *c, Heap *h, void *ptr)
 {
         uint64_t offset = heap_offset(h, ptr);
-        Bin *b;
+        unsigned class;
 
         if (unlikely(!is_current(h, c) || offset >= h->reserved))
                 return false;
-        b = &c->bins[pagemap_get(h->map, offset)];
-        if (unlikely(b->top >= b->end || bin_last(b) == ptr))
+        class = pagemap_get(h->map, offset);
+        if (unlikely(c->tops[class] >= c->ends[class] || cache_last(c, class) == ptr))
                 return false;
-        *b->top++ = ptr;
+        *c->tops[class]++ = ptr;
         return true;
 }
 
@@ -205,7 +208,7 @@ static noinline void free_slow(struct pmb_pool *pool, void *ptr)
         free_to_others(pool, ptr);
 }
 
-void pmb_free(struct pmb_pool *pool, void *ptr)
+fast void pmb_free(struct pmb_pool *pool, void *ptr)
 {
         ThreadCaches *t = &thread_caches;
 
@@ -227,25 +230,23 @@ static noinline void free_sized_slow(struct pmb_pool *pool, void *ptr, size_t si
 }
 
 /* The size says which bin; that it is right is looked up beside it, and nothing waits for that. */
-void pmb_free_sized(struct pmb_pool *pool, void *ptr, size_t size)
+fast void pmb_free_sized(struct pmb_pool *pool, void *ptr, size_t size)
 {
         ThreadCaches *t = &thread_caches;
         unsigned class;
         uint64_t offset;
         Cache *c;
-        Bin *b;
 
         cache_begin(t);
         c = t->current;
         if (unlikely(!pool || size > TABLE_SIZE_MAX || !is_current(&pool->heap, c)))
                 return free_sized_slow(pool, ptr, size);
         class = class_table[(size + 7) / 8];
-        b = &c->bins[class];
         offset = heap_offset(&pool->heap, ptr);
         if (unlikely(offset >= pool->heap.reserved || pagemap_get(pool->heap.map, offset) != class ||
-                     b->top >= b->end || bin_last(b) == ptr))
+                     c->tops[class] >= c->ends[class] || cache_last(c, class) == ptr))
                 return free_sized_slow(pool, ptr, size);
-        *b->top++ = ptr;
+        *c->tops[class]++ = ptr;
         cache_end(t);
 }
 
@@ -283,15 +284,14 @@ static void *take_one(struct pmb_pool *pool, size_t size, int flags)
 static void *take_cached(struct pmb_pool *pool, size_t size)
 {
         Cache *c = cache_enter(&pool->heap);
-        Bin *b;
+        unsigned class = sizeclass_of(size);
         void *p;
 
         if (!c)
                 return NULL;
-        b = &c->bins[sizeclass_of(size)];
-        p = bin_last(b);
+        p = cache_last(c, class);
         if (p)
-                b->top--;
+                c->tops[class]--;
         cache_end(&thread_caches);
         return p;
 }
