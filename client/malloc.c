@@ -17,7 +17,7 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define noinline    __attribute__((noinline))
 
-/* Where in a line of the processor's a fast path begins is worth 8 % of it: not left to what is in front. */
+/* Where in a line a function begins is worth 8 % of such a path: not left to what is linked in front of it. */
 #define fast __attribute__((aligned(64)))
 
 /* Is this thread's current cache one of the heap? It is busy. */
@@ -69,7 +69,7 @@ static noinline void *malloc_from_others(struct pmb_pool *pool, size_t size)
 }
 
 /* Larger than the table, or another pool's turn. Busy. */
-static noinline void *malloc_slow(struct pmb_pool *pool, size_t size)
+static noinline fast void *malloc_slow(struct pmb_pool *pool, size_t size)
 {
         ThreadCaches *t = &thread_caches;
         Cache *c = switch_current(t, &pool->heap);
@@ -190,7 +190,7 @@ static inline bool free_to(Cache *c, Heap *h, void *ptr)
 }
 
 /* Full, or another pool's turn, or no pool. Busy. */
-static noinline void free_slow(struct pmb_pool *pool, void *ptr)
+static noinline fast void free_slow(struct pmb_pool *pool, void *ptr)
 {
         ThreadCaches *t = &thread_caches;
 

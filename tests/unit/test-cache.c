@@ -421,6 +421,43 @@ static void test_4000_pools(void **state)
                 pmb_pool_close(pools[i]);
 }
 
+/* -------------------------------------------------------------------------------------------------- place */
+
+static bool is_inside(const Cache *c, const void *other)
+{
+        return ((uintptr_t)other / 64 * 64 - (uintptr_t)c) % 4096 < offsetof(Cache, firsts);
+}
+
+static void *count_meetings(void *userdata)
+{
+        struct pmb_pool **pools = userdata;
+        uintptr_t n = 0;
+
+        for (unsigned i = 0; i < 200; i++) {
+                pmb_free(pools[i], pmb_malloc(pools[i], 64));
+                n += is_inside(thread_caches.current, &pools[i]->heap);
+                n += is_inside(thread_caches.current, &thread_caches);
+        }
+        return (void *)n;
+}
+
+/* What every call looks at has different places in its pages. In a thread that has no caches yet. */
+static void test_places_in_pages(void **state)
+{
+        struct pmb_pool *pools[200];
+        pthread_t thread;
+        void *meetings;
+
+        (void)state;
+        for (unsigned i = 0; i < 200; i++)
+                pools[i] = pool_of_size(2 * MIB);
+        assert_int_equal(pthread_create(&thread, NULL, count_meetings, pools), 0);
+        assert_int_equal(pthread_join(thread, &meetings), 0);
+        assert_null(meetings);
+        for (unsigned i = 0; i < 200; i++)
+                pmb_pool_close(pools[i]);
+}
+
 /* -------------------------------------------------------------------------------------------------- decay */
 
 static void test_decay(void **state)
@@ -452,6 +489,7 @@ int main(void)
                 cmocka_unit_test(test_short_lives),
                 cmocka_unit_test(test_close_while_others_work),
                 cmocka_unit_test(test_4000_pools),
+                cmocka_unit_test(test_places_in_pages),
                 cmocka_unit_test(test_decay),
         };
 
