@@ -14,7 +14,7 @@ set -eu
 build="gcc make pkg-config libc6-dev dpkg-dev ca-certificates
        libsystemd-dev libprotobuf-c-dev protobuf-c-compiler libinih-dev libsmartcols-dev uthash-dev
        libndctl-dev libdaxctl-dev libblkid-dev uuid-dev libmicrohttpd-dev"
-check="clang clang-format g++ libcmocka-dev libjemalloc2 protobuf-compiler
+check="clang clang-format g++ libcmocka-dev libjemalloc2 libmemkind-dev protobuf-compiler
        python3 python3-pytest python3-protobuf python3-prometheus-client python3-yaml procps
        mandoc man-db jq openssh-client openssh-server systemd zsh"
 bench="libmemkind-dev libjemalloc2 libtcmalloc-minimal4 libmimalloc2.0 python3"

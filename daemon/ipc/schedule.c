@@ -14,6 +14,11 @@
 #include "ipc/listener.h"
 
 #define SLICE_USEC 500
+/*
+ * Accepting counts as so many users: it stands for all who wait to be let in, and one who connects without end must not
+ * fill the socket's backlog, in which everybody else would wait behind his connections.
+ */
+#define ACCEPTING_SHARE 4
 
 uint64_t schedule_clock(void)
 {
@@ -99,7 +104,8 @@ static int on_turns(sd_event_source *source, void *userdata)
                 else if (listener_serve(server))
                         turns_wait(&server->turns, turn);
                 now = schedule_clock();
-                turns_charge(&server->turns, turn, now - before);
+                turns_charge(&server->turns, turn,
+                        turn == &server->accepting ? (now - before) / ACCEPTING_SHARE : now - before);
                 before = now;
         } while (now - begin < SLICE_USEC);
         return 0;

@@ -121,6 +121,7 @@ static bool cannot_fail(unsigned long long number, unsigned long long second)
         case SYS_exit:
         case SYS_exit_group:
         case SYS_rt_sigreturn:
+        case SYS_rt_sigprocmask:
         case SYS_restart_syscall:
         case SYS_close:
         case SYS_munmap:

@@ -84,8 +84,8 @@ def test_configuration_is_good(where, tmp_path):
 @pytest.mark.parametrize('name', ['README.md', *(p.name for p in PAGES)])
 def test_names_of_the_library_exist(name):
     text = page(name) if name[-1].isdigit() else (ROOT / name).read_text()
-    known = SYMBOLS | {n for pair in re.findall(r'\bstruct (pmb_\w+)|\b(PMB_\w+)\b', HEADER) for n in pair}
-    used = set(re.findall(r'\b(?:pmb|PMB)_\w*[a-zA-Z]\b', text))
+    known = SYMBOLS | {n for pair in re.findall(r'\b(?:struct|enum) (pmb_\w+)|\b(PMB_\w+)\b', HEADER) for n in pair}
+    used = set(re.findall(r'\b(?:pmb|PMB)_\w*[a-zA-Z]\b', re.sub(r'^\.TH .*', '', text, flags=re.M)))
     assert used <= known, used - known
 
 

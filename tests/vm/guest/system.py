@@ -198,10 +198,11 @@ class System:
     # figures
 
     def rows(self):
-        """All pools, without what changes by itself; a new broker lists them in another order."""
+        """All pools, without what changes by itself, or when both daemons are new; a new broker lists them in another order."""
         rows = sorted(self.ask('pools'), key=lambda row: row.pool)
         for row in rows:
             row.ClearField('age_usec')
+            row.ClearField('gifts')
         return rows
 
     def is_consistent(self):

@@ -135,7 +135,7 @@ def configured(text, *names):
     finally:
         wait_for(lambda: all(known(n) for n in names), SECONDS, 'they are known', every=0.1)
         for name in re.findall(r'Store (\w+)', config.read_text()):
-            if known(name)['state'] == 'available' or f'pmbroker:{name}' in marks():
+            if known(name).available or f'pmbroker:{name}' in marks():
                 ctl('deprovision', name, '--force')
         config.unlink()
         reload()
@@ -235,7 +235,7 @@ def test_manual(system, second):
         assert [s['step'] for s in steps if s['state'] == 'planned'][-3:] == ['namespace', 'memory', 'self-test']
         assert view() == seen
         assert 'done' in states(provision('kn', apply=True))
-        assert row('kn')['state'] == 'available'
+        wait_available('kn')
 
         # As after a boot: the namespace is there, a device.
         systemctl('stop', *SERVICES)
