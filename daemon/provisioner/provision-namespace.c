@@ -269,16 +269,18 @@ static int use_namespace(Provision *p, const NdNamespace **ret)
                 *ret = ns;
                 return 0;
         }
+        if (ns->block[0]) {
+                r = provision_look(p, ns, &probe);
+                if (r < 0)
+                        return r;
+                if (probe.content != BLK_NOTHING)
+                        return provision_refuse_content(p, ns, &probe);
+        }
         if (ns->mode != ND_RAW || !ns->block[0])
                 return provision_refuse(p, EINVAL,
                         "%s is of mode %s: if what is on it is not needed, ndctl create-namespace -f -e %s "
                         "-m %s",
                         ns->name, nd_mode_to_string(ns->mode), ns->name, nd_mode_to_string(mode));
-        r = provision_look(p, ns, &probe);
-        if (r < 0)
-                return r;
-        if (probe.content != BLK_NOTHING)
-                return provision_refuse_content(p, ns, &probe);
         if (provision_is_busy(ns))
                 return provision_refuse_busy(p, ns);
         if (p->how == PROVISION_SERVE)
