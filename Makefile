@@ -368,9 +368,8 @@ check-vm: ## the same daemon under systemd, with NVDIMMs, in emulated machines
 	@tools/install-deps.sh vm
 	@$(MAKE) --no-print-directory all testprogs $(VMPROGS)
 	@MAKE='$(MAKE)' tests/vm/run.py $(BUILD) $(ARGS)
-	@$(if $(ARGS),,MAKE='$(MAKE)' tests/vm/power-cut.py $(BUILD) --some)
 
-check-power-cut: ## the power fails while a store is being made, at each of twelve moments
+check-power-cut: ## the power fails while a store is being made, at each of twelve moments, or with ARGS=--some at two
 	@tools/install-deps.sh vm
 	@$(MAKE) --no-print-directory all
 	@MAKE='$(MAKE)' tests/vm/power-cut.py $(BUILD) $(ARGS)
