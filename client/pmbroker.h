@@ -369,7 +369,6 @@ size_t pmb_usable_size(struct pmb_pool *pool, const void *ptr);
 
 /**
  * pmb_free_sized - pmb_free() by somebody who knows the size
- *
  * @size: as it was asked for, or anything up to pmb_usable_size()
  *
  * Up to a fifth faster where blocks of many sizes are freed soon after they were made, otherwise the same.
