@@ -168,7 +168,7 @@ def victims():
     """Whom the kernel is expected to kill for want of memory."""
     expected, before = [], len(oom_kills())
     yield expected
-    assert oom_kills()[before:] == expected
+    assert set(oom_kills()[before:]) == set(expected)
 
 
 @pytest.fixture(scope='module')
@@ -460,7 +460,7 @@ def test_memory_goes_between_promise_and_deed(system, km, victims):
             client.answer(serial)
         assert (e.value.code, e.value.asked) == ('STORE_FULL', 180 * MIB)
         assert 130 * MIB < e.value.used < 170 * MIB
-        victims.append('pmb-worker')
+        victims.append('pmb-worker')  # one, or another one for the next create
         assert other.is_filled(kept, 6) and [main_pid(u) for u in SERVICES] == before
         assert client.create(32 * MIB, store='km').pool
     assert client.create(120 * MIB, store='km').pool
