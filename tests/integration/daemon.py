@@ -52,14 +52,14 @@ def tenant(name, **settings):
 # --------------------------------------------------------------------------------------------------------- daemon
 
 def wait_for(condition, seconds=5, what='', every=0.005):
-    """Wait until the condition holds; return what it returned."""
+    """Wait until the condition holds; return what it returned. `what` may be a function that says it when it is too late."""
     end = time.monotonic() + seconds
     while True:
         result = condition()
         if result:
             return result
         if time.monotonic() > end:
-            pytest.fail(f'{what or "the condition"} does not hold after {seconds} s')
+            pytest.fail(f'{(what() if callable(what) else what) or "the condition"} does not hold after {seconds} s')
         time.sleep(every)
 
 

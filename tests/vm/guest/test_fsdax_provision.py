@@ -110,10 +110,12 @@ def states(steps):
 
 def wait_available(store):
     def is_available():
+        nonlocal found
         found = known(store)
         return found and found.available
 
-    wait_for(is_available, SECONDS, f'{store} is available', every=0.1)
+    found = None
+    wait_for(is_available, SECONDS, lambda: f'{store} is available; it is {found and found.reason or "unknown"}', every=0.1)
 
 
 def wait_refused(store):
