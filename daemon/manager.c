@@ -11,6 +11,7 @@
 #include "ipc/chronicle.h"
 #include "ipc/lifetime.h"
 #include "ipc/server.h"
+#include "ipc/service.h"
 #include "log.h"
 #include "recover.h"
 #include "reload.h"
@@ -121,6 +122,7 @@ static void on_recovered(int error, void *userdata)
                 return;
         }
         if (error < 0) {
+                service_stores_known(m->server);
                 if (error != -ECONNRESET && error != -ECANCELED)
                         (void)log_errno(
                                 LOG_WARNING, error, "cannot learn what the provisioner has, asking again");
@@ -135,6 +137,7 @@ static void on_recovered(int error, void *userdata)
         }
         m->server->ready = true;
         lifetime_tick(m->server);
+        service_stores_known(m->server);
         (void)sd_notify(0, "STATUS=Serving");
 }
 
@@ -148,6 +151,14 @@ static void start_recovery(Manager *m)
         r = recovery_start(m->server, on_recovered, m, &m->recovery);
         if (r < 0)
                 on_recovered(r, m);
+}
+
+static int learn_stores(void *userdata)
+{
+        Manager *m = userdata;
+
+        start_recovery(m);
+        return m->recovery ? 0 : -ENOTCONN;
 }
 
 static void on_connected(void *userdata)
@@ -233,7 +244,7 @@ int manager_new(const ManagerOptions *options, Config *config, Manager **ret)
                                 .disconnected = on_disconnected,
                                 .event = on_job_event,
                                 .userdata = m},
-                        .hooks = {.reload = reload, .userdata = m},
+                        .hooks = {.reload = reload, .learn_stores = learn_stores, .userdata = m},
                 },
                 &m->server);
         if (r >= 0) {
