@@ -77,9 +77,13 @@ def look(system, clients):
     clients.signal(signal.SIGSTOP)
     wait_for(clients.are_stopped, what='all clients are stopped')
     clients.assert_alive()
+
+    def all_ready():  # what was under way, and what was to be released when its store was away
+        rows = system.ask('pools')
+        return rows if all(row.state == pmbproto.pb.STATE_READY for row in rows) else None
+
+    rows = wait_for(all_ready, 30, 'all pools are ready')
     system.assert_books()
-    rows = system.ask('pools')
-    assert all(row.state == pmbproto.pb.STATE_READY for row in rows), rows
     system.assert_kernel(rows)
     system.assert_descriptors(rows)
     clients.signal(signal.SIGCONT)
