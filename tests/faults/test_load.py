@@ -113,6 +113,6 @@ def test_random_kills(system, clients):
     system.assert_books()
     wait_for(lambda: system.ask('status').sessions == 1, what='nobody else is there')
     system.assert_descriptors([])
-    assert steps > CLIENTS and max(pools) > CLIENTS
+    assert steps > CLIENTS and CLIENTS < max(pools) <= 4 * CLIENTS  # three each, and those that are made or on their way out
     print(f'load: {KILLS} kills, {CLIENTS} clients, {steps} changes, all checksums right; '
           f'{len(pools)} looks at {min(pools)} to {max(pools)} pools')

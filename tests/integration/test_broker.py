@@ -213,3 +213,28 @@ def test_what_was_provisioned_is_available_when_that_is_answered(lone, provision
         provisioner.stores_changed()
         wait_for(lambda: not user.stores()['fast'].available)
     assert lone.process.poll() is None
+
+
+@pytest.mark.parametrize('error', [None, EIO], ids=['lost', 'failed'])
+@pytest.mark.parametrize('kind', ['destroy', 'revoke'])
+def test_what_may_come_back_is_not_told_to_be_gone(lone, provisioner, user, kind, error):
+    """As long as no provisioner has noted down that a pool is to be released, a broker that comes next finds it there."""
+    pool = user.create(2 * UNIT).pool
+
+    def release(q):
+        if error:
+            return error, 0, b''
+        provisioner.hang_up()
+
+    provisioner.answers[RELEASE] = release
+    with pytest.raises(Refused, match='RETRY'):
+        getattr(user, kind)(pool)
+    del provisioner.answers[RELEASE]
+    lone.process.kill()
+    lone.process.wait()
+    lone.start()
+    user = Client(lone.socket)
+    wait_for(lambda: user.status().provisioner)
+    assert user.pool(pool).size == 2 * UNIT
+    assert not getattr(user, kind)(pool).releasing
+    assert user.status().pools == 0 and books(user)
