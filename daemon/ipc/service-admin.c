@@ -51,6 +51,7 @@ static void fill_store(const Store *store, const Listing *listing, Pmbroker__V1_
         ret->drained = store->drained;
         ret->created = store->created;
         ret->released = store->released;
+        ret->bad_bytes = store->bad;
 }
 
 static void reply_stores(Listing *listing)

@@ -277,6 +277,7 @@ static void print_event(const struct pmb_event *event, void *userdata)
                 [PMB_EVENT_RECONNECTED] = "reconnected",
                 [PMB_EVENT_CLOSING] = "closing",
                 [PMB_EVENT_REVOKING] = "revoking",
+                [PMB_EVENT_DAMAGED] = "damaged",
         };
         bool raw = *(bool *)userdata;
 

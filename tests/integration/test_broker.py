@@ -238,3 +238,30 @@ def test_what_may_come_back_is_not_told_to_be_gone(lone, provisioner, user, kind
     assert user.pool(pool).size == 2 * UNIT
     assert not getattr(user, kind)(pool).releasing
     assert user.status().pools == 0 and books(user)
+
+
+def test_damage_is_told_to_whom_it_concerns(lone, provisioner, user):
+    """Once, however often the provisioner tells: the owner, who watches, and who asks."""
+    owner, other = Client(lone.socket), Process()
+    bystander = other.connect(lone.socket)
+    pool, whole = owner.create(2 * UNIT).pool, bystander.create(UNIT).pool
+    user.ask('watch')
+    for _ in range(3):
+        provisioner.tell_damage(12288)
+        provisioner.tell_damage(8192, 4096, pool)
+        provisioner.tell_damage(4096, 0, pool + 1)  # of which nobody knows
+        provisioner.tell_damage(4096, 0, 0, store=7)
+    told = owner.event('damaged')
+    assert (told.pool, told.bytes, told.offset) == (pool, 8192, 4096)
+    happened = [user.event('happened') for _ in range(2)]
+    assert [(h.kind, h.store, h.pool) for h in happened] == [(14, 'main', 0), (13, 'main', pool)]
+    assert '12288 bytes' in happened[0].text and '8192 bytes, the first at 4096' in happened[1].text
+    assert user.stores()['main'].bad_bytes == 12288
+    assert user.pool(pool).bad_bytes == 8192 and user.pool(whole).bad_bytes == 0
+    assert not owner.event('damaged', 0.1) and not user.event('happened', 0)
+    assert not bystander.event('damaged', 0)
+    provisioner.stores_changed()  # which does not make it forgotten
+    provisioner.tell_damage(0, 0, pool)
+    assert owner.event('damaged').bytes == 0
+    assert user.stores()['main'].bad_bytes == 12288
+    other.end()
