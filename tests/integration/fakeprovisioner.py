@@ -41,8 +41,8 @@ class FakeProvisioner:
         threading.Thread(target=self._serve, daemon=True).start()
 
     @staticmethod
-    def store(name, index=0, flags=AVAILABLE, capacity=64 * UNIT, reason=''):
-        row = jobproto.Store(capacity, index, 2, flags, 4096, name.encode(), reason.encode(), *[0] * (len(jobproto.Store._fields) - 7))
+    def store(name, index=0, flags=AVAILABLE, capacity=64 * UNIT, reason='', kind=2):
+        row = jobproto.Store(capacity, index, kind, flags, 4096, name.encode(), reason.encode(), *[0] * (len(jobproto.Store._fields) - 7))
         return STORE.pack(*row)
 
     def _serve(self):
