@@ -14,6 +14,7 @@
 
 #include "client/internal.h"
 #include "client/steal.h"
+#include "client/watch.h"
 
 static Cache no_cache; /* matches no heap */
 
@@ -57,6 +58,16 @@ static unsigned refill_count(const Cache *c, unsigned class)
         return half < batch ? half : batch;
 }
 
+/* So that using it after it was freed is seen for as long as possible. */
+static void *take_oldest(Cache *c, unsigned class)
+{
+        void **first = c->firsts[class], *block = *first;
+
+        c->tops[class]--;
+        memmove(first, first + 1, cache_count(c, class) * sizeof(*first));
+        return block;
+}
+
 void *cache_take(Cache *c, Heap *h, unsigned class)
 {
         if (!cache_last(c, class)) {
@@ -68,7 +79,7 @@ void *cache_take(Cache *c, Heap *h, unsigned class)
                         return NULL;
                 c->tops[class] += n;
         }
-        return *--c->tops[class];
+        return watch_is_on ? take_oldest(c, class) : *--c->tops[class];
 }
 
 void cache_put(Cache *c, Heap *h, unsigned class, void *block)
