@@ -73,10 +73,12 @@ void *cache_take(Cache *c, Heap *h, unsigned class)
         if (!cache_last(c, class)) {
                 unsigned n = depot_take(h->depot, class, c->tops[class]);
 
-                if (n == 0)
+                if (n == 0) {
                         n = arena_take(h->arena, class, c->tops[class], refill_count(c, class));
-                if (n == 0)
-                        return NULL;
+                        if (n == 0)
+                                return NULL;
+                        depot_want(h->depot, class, n);
+                }
                 c->tops[class] += n;
         }
         return watch_is_on ? take_oldest(c, class) : *--c->tops[class];
