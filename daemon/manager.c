@@ -14,6 +14,7 @@
 #include "log.h"
 #include "recover.h"
 #include "reload.h"
+#include "stores-told.h"
 
 #define RECOVERY_AGAIN_USEC (100 * UINT64_C(1000))
 
@@ -26,6 +27,7 @@ struct Manager {
         Recovery *recovery;
         bool recovery_pending; /* the stores changed while one was running */
         sd_event_source *again;
+        StoresTold told;
 };
 
 /* ----------------------------------------------------------------------------------------- configuration */
@@ -135,6 +137,7 @@ static void on_recovered(int error, void *userdata)
         }
         m->server->ready = true;
         lifetime_tick(m->server);
+        stores_told_update(&m->told, m->server, /* settled= */ true);
         (void)sd_notify(0, "STATUS=Serving");
 }
 
@@ -163,6 +166,7 @@ static void on_disconnected(void *userdata)
         m->server->metrics.provisioner_lost++;
         m->recovery_pending = false;
         broker_stores_lost(m->server->broker);
+        stores_told_update(&m->told, m->server, /* settled= */ false);
         (void)sd_notify(0, "STATUS=Waiting for the provisioner");
 }
 
@@ -181,6 +185,7 @@ static void on_job_event(const JobReply *event, const void *tail, void *userdata
                 store.name[sizeof(store.name) - 1] = '\0';
                 store.reason[sizeof(store.reason) - 1] = '\0';
                 broker_set_unavailable(m->server->broker, store.name, store.reason);
+                stores_told_update(&m->told, m->server, /* settled= */ false);
                 break;
         case JOB_EVENT_AUDIT:
                 pool = broker_find_pool(m->server->broker, event->pool);

@@ -155,9 +155,9 @@ def test_monitor(ctl, fake):
     note = said('note: waiting for something to happen; an interrupt ends it')
     lost = said('note: 3 events were lost: this is read too slowly')
     assert ctl('monitor', '--count', '3', env={'TZ': 'UTC'}, err=note + lost) == '''\
-2023-11-14 22:13:20.123 pool-created     pool 0000000000000abc: 2M
-2023-11-14 22:13:21.000 request-refused  uid 7 refused \\xe2\\x80\\xae
-1970-01-01 00:00:00.000 unknown          news
+2023-11-14 22:13:20.123 pool-created        pool 0000000000000abc: 2M
+2023-11-14 22:13:21.000 request-refused     uid 7 refused \\xe2\\x80\\xae
+1970-01-01 00:00:00.000 unknown             news
 '''
     lines = [json.loads(line) for line in ctl('monitor', '--count', '3', '--json').splitlines()]
     assert lines[0] == {

@@ -413,6 +413,30 @@ def test_monitor(daemon, ctl):
     assert (events[0]['tenant'], events[0]['store'], events[0]['lost']) == ('default', 'small', 0)
 
 
+def events_of_stores(child, n):
+    """The next so many events of this monitor: (event, store, text)."""
+    events = [json.loads(child.stdout.readline()) for _ in range(n)]
+    return [(e['event'], e['store'], e['text']) for e in events]
+
+
+def test_monitor_tells_of_stores(daemon):
+    """Whatever makes a store unavailable, and available again, is told once for each store."""
+    came = [('store-available', name, f'store {name} is available: {size} of dir') for name, size in
+            (('main', '1G'), ('small', '64M'))]
+    away = [('store-unavailable', name, f'store {name} is not available: the provisioner is away') for name in ('main', 'small')]
+    daemon.may_crash = True
+    child = subprocess.Popen([CTL, '-S', daemon.socket, 'monitor', '--json'], stdout=subprocess.PIPE, text=True)
+    try:
+        wait_for(lambda: any(r.watching for r in daemon.admin.ask('list_sessions').rows))
+        for _ in range(2):
+            os.kill(daemon.child('provisioner'), signal.SIGKILL)
+            assert events_of_stores(child, 4) == away + came
+            daemon.wait_until_ready()
+    finally:
+        child.terminate()
+        assert child.communicate()[0] == ''  # and nothing else
+
+
 def test_watchers_that_do_not_read_cost_nothing(daemon):
     """Events for them are dropped, and counted; nobody else waits."""
     watcher = Client(daemon.socket)
