@@ -44,6 +44,14 @@ static bool matches_units(const Config *config)
         return false;
 }
 
+/* For stores that are there: others are not before they were learned from the provisioner. */
+static void configure_drained(Manager *m)
+{
+        for (size_t i = 0; i < m->config->n_stores; i++)
+                broker_configure_drained(
+                        m->server->broker, m->config->stores[i].name, m->config->stores[i].drained);
+}
+
 static int apply_config(Manager *m, Config *config)
 {
         int r;
@@ -59,6 +67,7 @@ static int apply_config(Manager *m, Config *config)
                                     });
         config_free(m->config);
         m->config = config;
+        configure_drained(m);
         return 0;
 }
 
@@ -131,6 +140,7 @@ static void on_recovered(int error, void *userdata)
                                 m->event, &m->again, CLOCK_MONOTONIC, RECOVERY_AGAIN_USEC, 0, on_again, m);
                 return;
         }
+        configure_drained(m);
         if (m->recovery_pending) {
                 start_recovery(m);
                 return;

@@ -41,7 +41,7 @@ def test_drain(ctl, fake):
     assert ctl('drain', 'pmem0') == 'store pmem0: takes no new pools from now on\n'
     assert ctl('drain', '--undo', 'pmem0') == 'store pmem0: takes new pools again\n'
     assert [(m.store, m.undo) for name, m in fake.requests if name == 'drain_store'] == [('pmem0', False), ('pmem0', True)]
-    assert json.loads(ctl('drain', 'pmem0', '-J')) == {'store': 'pmem0', 'drained': True}
+    assert json.loads(ctl('drain', 'pmem0', '-J')) == {'store': 'pmem0', 'drained': True, 'permanent': False}
     assert ctl('drain', 'pmem0', '-q') == ''
     fake.answers['drain_store'] = lambda session, packet: refuse('STORE_UNKNOWN')
     ctl('drain', 'nix', status=REFUSED, err=said('store nix: there is no such store for this tenant'))

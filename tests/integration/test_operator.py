@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from ctlrun import CTL, DONE, NO_POOL, REFUSED, said
+from ctlrun import CTL, DONE, NO_POOL, REFUSED, USAGE, said
 from daemon import ADMIN_GROUP, ALICE, BOB, CAROL, IS_ROOT, PMBROKERD, broker, needs_root, store, tenant, wait_for
 from pmbproto import GIB, MIB, UNIT, Client, pb
 
@@ -378,6 +378,65 @@ def test_users_are_denied(daemon, refused, body):
     user = daemon.user(ALICE)
     with refused('DENIED'):
         user.ask(body)
+
+
+# --------------------------------------------------------------------------------------------------- drained for good
+
+def is_drained(daemon, name='small'):
+    row = daemon.stores()[name]
+    return row.drained, row.drained_configured
+
+
+def test_permanent_drain(daemon, ctl):
+    """A drop-in, which the next broker reads, too; --undo removes it."""
+    dropin = daemon.dir / 'pmbrokerd.conf.d/zz-drain-small.conf'
+    permanently = ('drain', '--permanent', '--config', str(daemon.config))
+    assert ctl(*permanently, 'small') == 'store small: takes no new pools from now on\n'
+    assert dropin.read_text().splitlines()[1:] == ['[Store small]', 'Drained=yes']
+    assert is_drained(daemon) == (True, True) and is_drained(daemon, 'main') == (False, False)
+
+    daemon.may_crash = True
+    for process in 'broker', 'provisioner':
+        os.kill(daemon.child(process), signal.SIGKILL)
+        daemon.wait_until_ready()
+        assert is_drained(daemon) == (True, True)
+
+    # At run time it may be otherwise, also when the configuration is read again; but not for the next broker.
+    ctl('drain', 'small', '--undo', '-q')
+    ctl('reload', '-q')
+    assert is_drained(daemon) == (False, True)
+    os.kill(daemon.child('broker'), signal.SIGKILL)
+    daemon.wait_until_ready()
+    assert is_drained(daemon) == (True, True)
+
+    assert json.loads(ctl(*permanently, 'small', '--undo', '--json')) == {'store': 'small', 'drained': False, 'permanent': True}
+    assert not dropin.exists() and is_drained(daemon) == (False, False)
+    ctl(*permanently, 'small', '--undo', '-q')  # nothing to remove
+
+
+def test_permanent_drain_that_cannot_be(daemon, ctl):
+    dropins = daemon.dir / 'pmbrokerd.conf.d'
+    permanently = ('drain', '--permanent', '--config', str(daemon.config))
+    ctl(*permanently, 'nix', status=REFUSED, err=said('store nix: there is no such store'))
+    assert not dropins.exists()
+    ctl('drain', 'small', '--config', 'x', status=USAGE, err=said('--config means nothing without --permanent'))
+
+    # Somebody else's file stays, and is said to be there.
+    dropins.mkdir()
+    (dropins / 'mine.conf').write_text('[Store small]\nDrained=yes\n')
+    ctl('reload', '-q')
+    assert is_drained(daemon) == (True, True)
+    ctl(*permanently, 'small', '--undo', status=REFUSED, err=said('store small: another file of the configuration has Drained=yes'))
+    assert is_drained(daemon) == (True, True)
+    (dropins / 'mine.conf').write_text('[Store small]\nDrained=no\n')
+    ctl('reload', '-q')
+    assert is_drained(daemon) == (False, False)
+
+    # A drop-in that the daemon does not take is not kept.
+    (dropins / 'bad.conf').write_text('[Nix]\n')
+    result = subprocess.run([CTL, '-S', daemon.socket, *permanently, 'small'], capture_output=True, text=True)
+    assert result.returncode == REFUSED and result.stderr.endswith(said('the old configuration stays'))
+    assert sorted(p.name for p in dropins.iterdir()) == ['bad.conf', 'mine.conf'] and is_drained(daemon) == (False, False)
 
 
 # ----------------------------------------------------------------------------------------------------------- events
