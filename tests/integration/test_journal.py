@@ -15,13 +15,15 @@ import pytest
 
 from ctlrun import CTL
 from daemon import ALICE, BOB, broker, needs_root, store, tenant, wait_for
-from pmbproto import GIB, MIB, ROOT
+from fakeprovisioner import FakeProvisioner, LoneBroker
+from pmbproto import GIB, MIB, ROOT, Client
 
 JOURNALD = '/lib/systemd/systemd-journald'
 WHO_HELD = ROOT / 'examples/monitoring/who-held'
 CREATED, RESIZED, REVOKED, RELEASED = ('ef9107cb325d4f70ac6d4bda9b7f3c97', '0eb0f6514f54416c9a2680da2468ff8a',
                                        '2ebcfa15e41c4012b8e816fc499c76d2', '6d3e95bc5d594887ad644559ca2458c2')
 REVOKING = '93e83fcae76741bb885bf0be34973d73'
+PROVISIONED, DEPROVISIONED = '80bf4424fb894403b8454840193cc98b', '0d665d3010bc4036b6afe4d838233a00'
 AVAILABLE, UNAVAILABLE = '4abb386da7dc423db4a11882506f5a0e', '9a9a067de91540c6aacce009b7c36346'
 REFUSED = 'f363e11f5e9c477d90212166154c14a3'
 
@@ -128,6 +130,29 @@ def test_records_have_fields(daemon, journal):
     for field in 'POOL_ID', 'TENANT', 'STORE', 'UID', 'PID', 'BYTES', 'COMMAND':
         assert re.search(rf'^    {field}=\S', verbose, re.M), field
     assert '    MESSAGE=tenant a has other limits: Pools=5; uid 0 pid ' in verbose
+
+
+@needs_root
+@needs_journald
+def test_provisioning_is_on_record(journal):
+    """Who had a store made and taken down again; a plan is no news."""
+    lone = LoneBroker(prefix=journal.prefix())
+    try:
+        admin = Client(lone.socket)
+        wait_for(lambda: admin.status().provisioner)
+        lone.provisioner.stores = [FakeProvisioner.store('pm', kind=3)]
+        lone.provisioner.stores_changed()
+        wait_for(lambda: 'pm' in admin.stores())
+        admin.ask('provision', store='pm')
+        admin.ask('provision', store='pm', apply=True)
+        admin.ask('deprovision', store='pm', force=True)
+        records = wait_for(lambda: (r := journal.records('STORE=pm', 'BY_UID=0')) and len(r) == 2 and r)
+    finally:
+        lone.close()
+    assert [r['MESSAGE_ID'] for r in records] == [PROVISIONED, DEPROVISIONED]
+    for r in records:
+        assert (r['BY_PID'], r['PRIORITY'], r['SYSLOG_IDENTIFIER']) == (str(os.getpid()), '5', 'pmbrokerd')
+    assert [r['MESSAGE'].split(';')[0] for r in records] == ['store pm: provisioning', 'store pm: deprovisioning: with all its pools']
 
 
 @needs_root
