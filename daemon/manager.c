@@ -16,6 +16,7 @@
 #include "log.h"
 #include "recover.h"
 #include "reload.h"
+#include "stores-told.h"
 
 #define RECOVERY_AGAIN_USEC (100 * UINT64_C(1000))
 
@@ -28,6 +29,7 @@ struct Manager {
         Recovery *recovery;
         bool recovery_pending; /* the stores changed while one was running */
         sd_event_source *again;
+        StoresTold told;
 };
 
 /* ----------------------------------------------------------------------------------------- configuration */
@@ -42,6 +44,14 @@ static bool matches_units(const Config *config)
                                 return true;
                 }
         return false;
+}
+
+/* For stores that are there: others are not before they were learned from the provisioner. */
+static void configure_drained(Manager *m)
+{
+        for (size_t i = 0; i < m->config->n_stores; i++)
+                broker_configure_drained(
+                        m->server->broker, m->config->stores[i].name, m->config->stores[i].drained);
 }
 
 static int apply_config(Manager *m, Config *config)
@@ -59,6 +69,7 @@ static int apply_config(Manager *m, Config *config)
                                     });
         config_free(m->config);
         m->config = config;
+        configure_drained(m);
         return 0;
 }
 
@@ -177,6 +188,7 @@ static void on_recovered(int error, void *userdata)
                                 m->event, &m->again, CLOCK_MONOTONIC, RECOVERY_AGAIN_USEC, 0, on_again, m);
                 return;
         }
+        configure_drained(m);
         if (m->recovery_pending) {
                 start_recovery(m);
                 return;
@@ -184,6 +196,7 @@ static void on_recovered(int error, void *userdata)
         m->server->ready = true;
         lifetime_tick(m->server);
         service_stores_known(m->server);
+        stores_told_update(&m->told, m->server, /* settled= */ true);
         (void)sd_notify(0, "STATUS=Serving");
 }
 
@@ -220,6 +233,7 @@ static void on_disconnected(void *userdata)
         m->server->metrics.provisioner_lost++;
         m->recovery_pending = false;
         broker_stores_lost(m->server->broker);
+        stores_told_update(&m->told, m->server, /* settled= */ false);
         (void)sd_notify(0, "STATUS=Waiting for the provisioner");
 }
 
@@ -238,6 +252,7 @@ static void on_job_event(const JobReply *event, const void *tail, void *userdata
                 store.name[sizeof(store.name) - 1] = '\0';
                 store.reason[sizeof(store.reason) - 1] = '\0';
                 broker_set_unavailable(m->server->broker, store.name, store.reason);
+                stores_told_update(&m->told, m->server, /* settled= */ false);
                 break;
         case JOB_EVENT_AUDIT:
                 pool = broker_find_pool(m->server->broker, event->pool);

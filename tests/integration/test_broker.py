@@ -254,7 +254,7 @@ def test_damage_is_told_to_whom_it_concerns(lone, provisioner, user):
     told = owner.event('damaged')
     assert (told.pool, told.bytes, told.offset) == (pool, 8192, 4096)
     happened = [user.event('happened') for _ in range(2)]
-    assert [(h.kind, h.store, h.pool) for h in happened] == [(14, 'main', 0), (13, 'main', pool)]
+    assert [(h.kind, h.store, h.pool) for h in happened] == [(16, 'main', 0), (15, 'main', pool)]
     assert '12288 bytes' in happened[0].text and '8192 bytes, the first at 4096' in happened[1].text
     assert user.stores()['main'].bad_bytes == 12288
     assert user.pool(pool).bad_bytes == 8192 and user.pool(whole).bad_bytes == 0
