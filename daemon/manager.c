@@ -11,6 +11,7 @@
 #include "ipc/chronicle.h"
 #include "ipc/lifetime.h"
 #include "ipc/server.h"
+#include "ipc/service.h"
 #include "log.h"
 #include "recover.h"
 #include "reload.h"
@@ -91,19 +92,64 @@ static int reload(bool apply, char **ret_message, void *userdata)
                         (void)log_errno(LOG_ERR, r, "cannot use the new configuration, the old one stays");
                 }
         }
-        reload_end(r >= 0);
+        reload_end();
         return r;
 }
 
-static int on_sighup(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata)
+static void apply_reload(Manager *m)
 {
         _cleanup_free_ char *message = NULL;
+
+        if (reload(/* apply= */ true, &message, m) >= 0)
+                chronicle(m->server, &(Happening){.kind = PMBROKER__V1__HAPPENED_KIND__CONFIG_RELOADED});
+}
+
+static void on_provisioner_reloaded(const JobReply *reply, const void *tail, int *fd, void *userdata)
+{
         Manager *m = userdata;
+        JobStep step;
+
+        (void)fd;
+        if (reply->error == -ECANCELED) /* we are about to exit */
+                return;
+        if (reply->error == -ECONNRESET || (reply->error == 0 && reply->n == 0)) {
+                apply_reload(m); /* one that was lost reads it when it starts */
+                return;
+        }
+        if (reply->error < 0)
+                (void)log_errno(LOG_ERR, reply->error,
+                        "the provisioner cannot read the configuration, the old one stays");
+        else {
+                memcpy(&step, tail, sizeof(step));
+                step.text[sizeof(step.text) - 1] = '\0';
+                log_error("%s; the old configuration stays", step.text);
+        }
+        reload_end();
+}
+
+/* As a request to reload: stores are the provisioner's, tenants ours, and both or neither change. */
+static int on_sighup(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata)
+{
+        JobRequest request = {.kind = JOB_RELOAD};
+        Manager *m = userdata;
+        Config *config;
+        int r;
 
         (void)source;
         (void)si;
-        if (reload(/* apply= */ true, &message, m) >= 0)
-                chronicle(m->server, &(Happening){.kind = PMBROKER__V1__HAPPENED_KIND__CONFIG_RELOADED});
+        r = reload_begin(m->config_path, m->config_must_exist, &config, /* ret_message= */ NULL);
+        if (r < 0) {
+                reload_end();
+                return 0;
+        }
+        config_free(config);
+        r = jobs_send(m->server->jobs, NULL, &request, NULL, 0, on_provisioner_reloaded, m);
+        if (r == -ENOTCONN)
+                apply_reload(m);
+        else if (r < 0) {
+                (void)log_errno(LOG_ERR, r, "cannot read the configuration again, the old one stays");
+                reload_end();
+        }
         return 0;
 }
 
@@ -132,6 +178,7 @@ static void on_recovered(int error, void *userdata)
                 return;
         }
         if (error < 0) {
+                service_stores_known(m->server);
                 if (error != -ECONNRESET && error != -ECANCELED)
                         (void)log_errno(
                                 LOG_WARNING, error, "cannot learn what the provisioner has, asking again");
@@ -147,6 +194,7 @@ static void on_recovered(int error, void *userdata)
         }
         m->server->ready = true;
         lifetime_tick(m->server);
+        service_stores_known(m->server);
         stores_told_update(&m->told, m->server, /* settled= */ true);
         (void)sd_notify(0, "STATUS=Serving");
 }
@@ -161,6 +209,14 @@ static void start_recovery(Manager *m)
         r = recovery_start(m->server, on_recovered, m, &m->recovery);
         if (r < 0)
                 on_recovered(r, m);
+}
+
+static int learn_stores(void *userdata)
+{
+        Manager *m = userdata;
+
+        start_recovery(m);
+        return m->recovery ? 0 : -ENOTCONN;
 }
 
 static void on_connected(void *userdata)
@@ -248,7 +304,7 @@ int manager_new(const ManagerOptions *options, Config *config, Manager **ret)
                                 .disconnected = on_disconnected,
                                 .event = on_job_event,
                                 .userdata = m},
-                        .hooks = {.reload = reload, .userdata = m},
+                        .hooks = {.reload = reload, .learn_stores = learn_stores, .userdata = m},
                 },
                 &m->server);
         if (r >= 0) {

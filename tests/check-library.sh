@@ -86,7 +86,7 @@ scratch_start 128 || {
 }
 for page in man/*.3; do
     case $(example "$page" | head -n 1) in
-    '#include <'*) ;;
+    '#include <'* | '#define _'*) ;;
     *) fail "$page has no example that is a program" ;;
     esac
     case $page in

@@ -88,24 +88,29 @@ class Over:
 
 
 class Machine:
-    """Turned off at first; what is on its NVDIMMs stays in its directory from one boot to the next."""
+    """Turned off at first."""
 
     def __init__(self, directory, image, over):
         self.dir, self.image, self.over = directory, image, over
         self.nvdimms, self.n_nvdimms = [], 0
         self.dir.mkdir(parents=True, exist_ok=True)
 
-    def add_nvdimm(self, mib, labels, node=0):
-        """`node` is the NUMA node that its memory can become."""
+    def add_nvdimm(self, mib, labels, node=0, kept=False):
+        """
+        `node` is the NUMA node that its memory can become. What is kept stays in a file from one boot to the next, and is
+        as fast as the disk that the file is on; a guest would wait for that disk where it expects memory.
+        """
         n = self.n_nvdimms
         self.n_nvdimms += 1
         # The labels are taken from the end, and the rest is cut down to whole units.
-        file_mib = mib + 2 if labels else mib
+        mib += 2 if labels else 0
+        kind = f'memory-backend-file,share=on,mem-path=nvdimm{n},align=2M' if kept else 'memory-backend-ram'
         self.nvdimms += [
-            '-object', f'memory-backend-file,id=m{n},share=on,mem-path=nvdimm{n},size={file_mib}M,align=2M',
+            '-object', f'{kind},id=m{n},size={mib}M',
             '-device', f'nvdimm,id=nv{n},memdev=m{n},node={node}{",label-size=128K" if labels else ""}']
-        with (self.dir / f'nvdimm{n}').open('wb') as f:
-            f.truncate(file_mib << 20)
+        if kept:
+            with (self.dir / f'nvdimm{n}').open('wb') as f:
+                f.truncate(mib << 20)
 
     def command(self, target, *qemu, kernel=()):
         """The command line, for its own directory, that boots it until systemd has reached pmbroker-TARGET.target."""

@@ -36,7 +36,7 @@ class Trial(Machine):
     def __init__(self, directory, image, over, number):
         super().__init__(directory / str(number), image, over)
         self.line, self.milliseconds = MOMENTS[number]
-        self.add_nvdimm(512, labels=True)
+        self.add_nvdimm(512, labels=True, kept=True)
         self.boots = []
 
     def boot(self, until=None):
