@@ -16,8 +16,8 @@ import pytest
 
 from daemon import wait_for
 from pmbproto import MIB
-from system import (ALICE, BROKER, EXAMPLES, PROVISIONER, ROOT, SECONDS, SERVICES, SOCKETS, as_user, ctl, is_active,
-                    main_pid, processes, run, systemctl)
+from system import (ALICE, BROKER, EXAMPLES, ROOT, SECONDS, SERVICES, SOCKETS, System, as_user, ctl, is_active, main_pid, processes,
+                    run, systemctl)
 from test_restart import Users
 
 FIRST, SECOND = ROOT / 'debs/first', ROOT / 'debs/second'
@@ -123,8 +123,9 @@ def test_upgrade_under_clients(system, figure):
     replace(system, figure, 'install (an upgrade)', ['install'], SECOND)
 
 
-def test_remove(system, before):
+def test_remove():
     """With a client: it keeps what it has mapped, and everything else is gone but the configuration."""
+    system = System(time.time())
     client = system.user()
     pool = client.create(4 * MIB).pool
     client.fill(pool, 6)
