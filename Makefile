@@ -111,8 +111,8 @@ TESTPROGS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(SRC
 VMPROGS := $(patsubst tests/vm/%.c,$(BUILD)/tests/vm/%,$(SRC_VMPROGS))
 
 .PHONY: help deps all demo check check-unit check-stress check-full check-integration check-faults check-fuzz \
-	check-layers check-clang check-format check-install check-man check-library check-vm check-power-cut fuzz fuzzers \
-	soak vm-shell asan tsan check-tsan memcheck bench format install uninstall \
+	check-layers check-clang check-format check-install check-man check-library check-vm check-power-cut check-deb \
+	fuzz fuzzers soak vm-shell asan tsan check-tsan memcheck bench format install uninstall \
 	deb clean testprogs cxxprogs
 
 help: ## this list
@@ -329,6 +329,7 @@ check-full: all testprogs ## what takes hours: failures at every system call, ki
 	@tools/install-deps.sh check
 	@$(MAKE) --no-print-directory check-stress STRESS_OPS=1000000000
 	@$(MAKE) --no-print-directory check-power-cut
+	@$(MAKE) --no-print-directory check-deb
 	PMBROKER_FULL=1 BUILD=$(abspath $(BUILD)) $(PYTEST) tests/faults
 
 check-fuzz: $(FUZZ_NAMES:%=$(BUILD)/tests/fuzz/replay-%) ## run what the fuzzers have found, once
@@ -367,7 +368,7 @@ check-install: all ## install and uninstall leave what they should
 check-man: $(MAN_PAGES) ## man pages are well-formed, and the pages that they refer to exist
 	@tests/check-man.sh $(MAN_PAGES)
 
-check-library: all ## what the library exports is declared and has a page, and the examples of the pages compile and run
+check-library: all ## what the library exports is declared, is what it was, and has a page, and the examples of the pages compile and run
 	@tests/check-library.sh $(BUILD)
 
 check-vm: ## the same daemon under systemd, with NVDIMMs, in emulated machines
@@ -379,6 +380,12 @@ check-power-cut: ## the power fails while a store is being made, at each of twel
 	@tools/install-deps.sh vm
 	@$(MAKE) --no-print-directory all
 	@MAKE='$(MAKE)' tests/vm/power-cut.py $(BUILD) $(ARGS)
+
+check-deb: ## the Debian packages: installed, upgraded under clients, removed and purged in an emulated machine
+	@tools/install-deps.sh vm
+	@$(MAKE) --no-print-directory deb
+	@$(MAKE) --no-print-directory all testprogs $(VMPROGS)
+	@tests/vm/deb.py $(BUILD)
 
 vm-shell: ## a root shell in such a machine, on this terminal
 	@tools/install-deps.sh vm
