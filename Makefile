@@ -162,7 +162,7 @@ $(DAEMON): $(BUILD)/daemon/main.o $(OBJ_DAEMON) $(OBJ_SHARED)
 $(LIB_REAL): $(OBJ_CLIENT) $(OBJ_SHARED) $(JEMALLOC) client/libpmbroker.sym
 	$(call say,LD  )$(CC) -shared $(LDFLAGS_ALL) -Wl,-soname,libpmbroker.so.$(SOVERSION) \
 		-Wl,--version-script=client/libpmbroker.sym -Wl,--exclude-libs,ALL -Wl,-z,nodelete \
-		-o $@ $(OBJ_CLIENT) $(OBJ_SHARED) $(JEMALLOC) $(LIBS_PROTOBUF) -lm
+		-Wl,-Bsymbolic-functions -o $@ $(OBJ_CLIENT) $(OBJ_SHARED) $(JEMALLOC) $(LIBS_PROTOBUF) -lm
 
 $(LIB_SO): $(LIB_REAL)
 	$(Q)ln -sf $(notdir $<) $@

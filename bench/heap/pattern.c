@@ -29,6 +29,7 @@ static const char *const pattern_names[] = {
         [PATTERN_REALLOC] = "realloc",
         [PATTERN_PRODCONS] = "prodcons",
         [PATTERN_BULK] = "bulk",
+        [PATTERN_CALLS] = "calls",
 };
 
 /* How much of it makes a round: of batches, how many are live at a time; of the bulk, likewise. */
@@ -173,6 +174,24 @@ static inline __attribute__((always_inline)) size_t pair(
                 size_t bytes = size_of(size, i);
 
                 give(heap, take(heap, bytes, failed), sized, bytes);
+        }
+        return n;
+}
+
+/* What is left of a pair when the library does nothing: the loop, the block's first byte, and two calls. */
+static size_t calls(const Pattern *p)
+{
+        size_t n = sizes[p->size].n_ops;
+        volatile char bytes[512];
+
+        for (size_t i = 0; i < n; i++) {
+#if defined(HEAP_HAS_FREE_SIZED)
+                heap_call();
+                bytes[size_of(p->size, i) % sizeof(bytes)] = 1;
+                heap_call();
+#else
+                bytes[size_of(p->size, i) % sizeof(bytes)] = 1;
+#endif
         }
         return n;
 }
@@ -404,6 +423,9 @@ double pattern_run(const Pattern *p, size_t *ret_failed)
                 break;
         case PATTERN_BULK:
                 n = bulk(p, &live, &failed);
+                break;
+        case PATTERN_CALLS:
+                n = calls(p);
                 break;
         case N_PATTERNS:
                 break;
