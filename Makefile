@@ -394,7 +394,7 @@ asan: ## build with ASan and UBSan, run the unit and black-box tests and the str
 # It does not know of the fence that is for kernels without membarrier(), and says so. A child of one of several threads
 # may live on, but not start threads, as test-fork's do. More than 64 locks at a time, which jemalloc has around fork(),
 # are too many for finding deadlocks.
-HEAP_TESTS := $(addprefix $(BUILD)/tests/unit/test-,arena cache connection depot grow heap misuse prefault quota \
+HEAP_TESTS := $(addprefix $(BUILD)/tests/unit/test-,arena cache connection depot grow heap misuse prefault \
 	registry stats)
 tsan: ## build with TSan, run the unit tests of the library and the stress
 	@tools/install-deps.sh check
