@@ -162,7 +162,7 @@ $(DAEMON): $(BUILD)/daemon/main.o $(OBJ_DAEMON) $(OBJ_SHARED)
 $(LIB_REAL): $(OBJ_CLIENT) $(OBJ_SHARED) $(JEMALLOC) client/libpmbroker.sym
 	$(call say,LD  )$(CC) -shared $(LDFLAGS_ALL) -Wl,-soname,libpmbroker.so.$(SOVERSION) \
 		-Wl,--version-script=client/libpmbroker.sym -Wl,--exclude-libs,ALL -Wl,-z,nodelete \
-		-o $@ $(OBJ_CLIENT) $(OBJ_SHARED) $(JEMALLOC) $(LIBS_PROTOBUF) -lm
+		-Wl,-Bsymbolic-functions -o $@ $(OBJ_CLIENT) $(OBJ_SHARED) $(JEMALLOC) $(LIBS_PROTOBUF) -lm
 
 $(LIB_SO): $(LIB_REAL)
 	$(Q)ln -sf $(notdir $<) $@
@@ -398,13 +398,16 @@ asan: ## build with ASan and UBSan, run the unit and black-box tests and the str
 		CFLAGS='-O1 -g -fno-omit-frame-pointer' CXX_COMPILERS=g++ STRESS_OPS=1000000 \
 		all testprogs check-unit check-stress check-integration
 
-# Threads that fork are the exception that a heap has to bear.
-HEAP_TESTS := $(addprefix $(BUILD)/tests/unit/test-,arena cache connection depot fork grow heap misuse prefault quota \
+# It does not know of the fence that is for kernels without membarrier(), and says so. A child of one of several threads
+# may live on, but not start threads, as test-fork's do. More than 64 locks at a time, which jemalloc has around fork(),
+# are too many for finding deadlocks.
+HEAP_TESTS := $(addprefix $(BUILD)/tests/unit/test-,arena cache connection depot grow heap misuse prefault \
 	registry stats)
 tsan: ## build with TSan, run the unit tests of the library and the stress
 	@tools/install-deps.sh check
-	TSAN_OPTIONS='die_after_fork=0 halt_on_error=1' $(MAKE) BUILD=$(BUILD)-tsan SANITIZE='-fsanitize=thread' \
-		CFLAGS='-O1 -g -fno-omit-frame-pointer' STRESS_OPS=300000 check-tsan
+	TSAN_OPTIONS='die_after_fork=0 detect_deadlocks=0 halt_on_error=1 suppressions=$(CURDIR)/tests/tsan.supp' \
+		$(MAKE) BUILD=$(BUILD)-tsan SANITIZE='-fsanitize=thread -Wno-tsan' CFLAGS='-O1 -g -fno-omit-frame-pointer' \
+		STRESS_OPS=300000 check-tsan
 check-tsan: $(HEAP_TESTS) check-stress
 	@tests/run-unit.sh $(HEAP_TESTS)
 
