@@ -225,6 +225,7 @@ static int receive_answer(
                 r = receive_packet(c, &packet, request->ret_fd ? &fd : NULL);
                 if (r != EXIT_DONE)
                         return r;
+                assert(packet);
                 if (fd >= 0 && packet->serial == serial)
                         *request->ret_fd = TAKE_FD(fd);
                 if (packet->serial == c->hello_serial && !c->greeted) {
@@ -305,6 +306,7 @@ int ctl_next_event(CtlConnection *c, int timeout_ms, Pmbroker__V1__ServerPacket 
         r = receive_packet(c, &packet, NULL);
         if (r != EXIT_DONE)
                 return r;
+        assert(packet);
         if (packet->body_case == PMBROKER__V1__SERVER_PACKET__BODY_ERROR)
                 return refused(packet->error, NULL);
         if (packet->body_case == PMBROKER__V1__SERVER_PACKET__BODY_CLOSING)
@@ -346,6 +348,7 @@ int ctl_request(CtlConnection *c, const CtlRequest *request, Pmbroker__V1__Serve
                 if (r != EXIT_DONE)
                         return r;
 
+                assert(answer);
                 if (answer->body_case == request->expected) {
                         *ret = TAKE_PTR(answer);
                         return EXIT_DONE;

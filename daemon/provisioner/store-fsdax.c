@@ -48,9 +48,11 @@ static void close_for_good(StoreEntry *store)
 
 static int mark_lost(int dir_fd)
 {
-        _cleanup_(cleanup_walk) DIR *dir = NULL;
-        int r = walk_open(dir_fd, &dir);
+        _cleanup_(cleanup_walk) DIR *dir = walk_open(dir_fd);
+        int r = 0;
 
+        if (!dir)
+                return -errno;
         while (r >= 0) {
                 char name[FSDAX_NAME_MAX + sizeof(".lost.")];
                 uint64_t id;
@@ -188,9 +190,11 @@ static void fsdax_distrust(StoreEntry *store)
 
 static int fsdax_scan(StoreEntry *store, StoreFoundFn found, void *userdata)
 {
-        _cleanup_(cleanup_walk) DIR *dir = NULL;
-        int r = walk_open(store->dir_fd, &dir);
+        _cleanup_(cleanup_walk) DIR *dir = walk_open(store->dir_fd);
+        int r = 0;
 
+        if (!dir)
+                return -errno;
         while (r >= 0) {
                 uint64_t id;
 
