@@ -57,6 +57,21 @@ int statedir_lock(const char *path, int *ret_lock_fd)
         return 0;
 }
 
+/* Of one that was killed. A path that was mistyped may be that of anything. */
+static int remove_old(const char *path)
+{
+        struct stat st;
+
+        if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
+                return log_errno(LOG_ERR, EEXIST,
+                        "%s is there and is no socket: remove it, or name another path by --socket or "
+                        "--state-dir",
+                        path);
+        if (unlink(path) < 0 && errno != ENOENT)
+                return log_errno(LOG_ERR, errno, "cannot remove what is left at %s", path);
+        return 0;
+}
+
 int statedir_listen(const char *path, mode_t mode, uid_t uid, gid_t gid, int *ret_fd)
 {
         struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -71,8 +86,9 @@ int statedir_listen(const char *path, mode_t mode, uid_t uid, gid_t gid, int *re
         fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (fd < 0)
                 return log_errno(LOG_ERR, errno, "cannot make a socket");
-        if (unlink(path) < 0 && errno != ENOENT)
-                return log_errno(LOG_ERR, errno, "cannot remove what is left at %s", path);
+        r = remove_old(path);
+        if (r < 0)
+                return r;
         /* By the umask, since a chmod() afterwards could hit what somebody has put there meanwhile. */
         mask = umask(0777 & ~mode);
         r = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;

@@ -84,15 +84,10 @@ static void drop_connection(Jobs *jobs, int error)
         jobs->io = sd_event_source_disable_unref(jobs->io);
         jobs->fd = safe_close(jobs->fd);
 
-        /* A callback may send the next job: it finds no connection, and the table is ours alone. */
+        /* A callback may send the next job: it finds no connection, and the table is ours alone. It may let go of
+         * everybody whose line is idle: each stays in its line until it is its turn. */
         lost = jobs->under_way;
         jobs->under_way = NULL;
-        HASH_ITER(hh, lost, job, tmp)
-        {
-                list_unlink(&job->link);
-                if (job->line && job->in_window)
-                        job->line->under_way--;
-        }
         HASH_ITER(hh, lost, job, tmp)
         {
                 JobReply reply = {
@@ -100,6 +95,9 @@ static void drop_connection(Jobs *jobs, int error)
                 int none = -EBADF;
 
                 HASH_DEL(lost, job);
+                list_unlink(&job->link);
+                if (job->line && job->in_window)
+                        job->line->under_way--;
                 job->callback(&reply, NULL, &none, job->userdata);
                 free(job);
         }

@@ -73,10 +73,8 @@ static struct daxctl_dev *find_dev(const Dax *dax, const DaxDevice *device)
         struct daxctl_region *region;
         struct daxctl_dev *dev;
 
-        daxctl_region_foreach(dax->ctx, region)
-        {
-                daxctl_dev_foreach(region, dev)
-                {
+        daxctl_region_foreach (dax->ctx, region) {
+                daxctl_dev_foreach (region, dev) {
                         /* Names are given anew: the place is what counts. */
                         if (strcmp(daxctl_dev_get_devname(dev), device->name) == 0 &&
                                 daxctl_dev_get_resource(dev) == device->start)
@@ -84,6 +82,17 @@ static struct daxctl_dev *find_dev(const Dax *dax, const DaxDevice *device)
                 }
         }
         return NULL;
+}
+
+/* An operation on one device. */
+static int dax_begin_with(int lock_dir, const DaxDevice *device, Dax *ret, struct daxctl_dev **ret_dev)
+{
+        int r = dax_begin(lock_dir, ret);
+
+        if (r < 0)
+                return r;
+        *ret_dev = find_dev(ret, device);
+        return *ret_dev ? 0 : -ENODEV;
 }
 
 /* ----------------------------------------------------------------------------------------------- snapshot */
@@ -126,20 +135,21 @@ int dax_snapshot(int lock_dir, DaxSnapshot *ret)
 
         if (r < 0)
                 return r;
-        daxctl_region_foreach(dax.ctx, region){daxctl_dev_foreach(region, dev){DaxDevice * more;
-        if (daxctl_dev_get_size(dev) == 0) /* a seed */
-                continue;
-        more = reallocarray(snapshot.devices, snapshot.n + 1, sizeof(*more));
-        if (!more) {
-                dax_snapshot_deinit(&snapshot);
-                return -ENOMEM;
+        daxctl_region_foreach (dax.ctx, region) {
+                daxctl_dev_foreach (region, dev) {
+                        if (daxctl_dev_get_size(dev) == 0) /* a seed */
+                                continue;
+                        DaxDevice *more = reallocarray(snapshot.devices, snapshot.n + 1, sizeof(*more));
+                        if (!more) {
+                                dax_snapshot_deinit(&snapshot);
+                                return -ENOMEM;
+                        }
+                        snapshot.devices = more;
+                        describe(dev, &more[snapshot.n++]);
+                }
         }
-        snapshot.devices = more;
-        describe(dev, &more[snapshot.n++]);
-}
-}
-*ret = snapshot;
-return 0;
+        *ret = snapshot;
+        return 0;
 }
 
 void dax_snapshot_deinit(DaxSnapshot *snapshot)
@@ -262,15 +272,12 @@ int dax_make_memory(int lock_dir, const DaxDevice *device)
 {
         _cleanup_(dax_end) Dax dax = {.lock_fd = -EBADF};
         struct daxctl_memory *memory;
-        struct daxctl_dev *dev;
+        struct daxctl_dev *dev = NULL;
         int r;
 
-        r = dax_begin(lock_dir, &dax);
+        r = dax_begin_with(lock_dir, device, &dax, &dev);
         if (r < 0)
                 return r;
-        dev = find_dev(&dax, device);
-        if (!dev)
-                return -ENODEV;
         r = check_node(device);
         if (r < 0)
                 return r;
@@ -301,15 +308,12 @@ int dax_make_device(int lock_dir, const DaxDevice *device)
 {
         _cleanup_(dax_end) Dax dax = {.lock_fd = -EBADF};
         struct daxctl_memory *memory;
-        struct daxctl_dev *dev;
+        struct daxctl_dev *dev = NULL;
         int r;
 
-        r = dax_begin(lock_dir, &dax);
+        r = dax_begin_with(lock_dir, device, &dax, &dev);
         if (r < 0)
                 return r;
-        dev = find_dev(&dax, device);
-        if (!dev)
-                return -ENODEV;
         if (daxctl_dev_is_enabled(dev)) {
                 memory = daxctl_dev_get_memory(dev);
                 if (!memory)

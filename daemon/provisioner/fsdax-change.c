@@ -54,6 +54,14 @@ static int change_seal(const Change *change, bool sealed)
         return change->seals ? seal_set(change->fd, sealed) : 0;
 }
 
+/* Returns an fd for writing, which cannot be had of a sealed file. */
+static int change_unseal(const Change *change)
+{
+        int r = change_seal(change, false);
+
+        return r < 0 ? r : fsdax_reopen(change->fd, O_RDWR);
+}
+
 /* ------------------------------------------------------------------------------------------------ resize */
 
 static int punch(int fd, const UnitSet *units)
@@ -116,13 +124,9 @@ static int scrub(const Change *change, int fd, const UnitSet *units)
 /* The client's moment, if it wants one. */
 static int act(const Change *change, const UnitSet *missing, const UnitSet *extra, uint64_t length)
 {
-        _cleanup_close_ int fd = -EBADF;
+        _cleanup_close_ int fd = change_unseal(change);
         int r;
 
-        r = change_seal(change, false);
-        if (r < 0)
-                return r;
-        fd = fsdax_reopen(change->fd, O_RDWR);
         if (fd < 0)
                 return fd;
         if (change->scrubs && extra->n > 0) {
@@ -255,13 +259,9 @@ int fsdax_resize(const WorkOrder *order, const int fds[static WORK_FDS_MAX], Wor
 /* Nothing may be left when it is sealed again; a client that gets in between has nothing to fill it with. */
 static int empty_once(const Change *change)
 {
-        _cleanup_close_ int fd = -EBADF;
+        _cleanup_close_ int fd = change_unseal(change);
         int r;
 
-        r = change_seal(change, false);
-        if (r < 0)
-                return r;
-        fd = fsdax_reopen(change->fd, O_RDWR);
         if (fd < 0)
                 return fd;
         if (change->scrubs) {
@@ -319,7 +319,7 @@ static int make_empty(const Change *change, uint64_t *ret_left)
 int fsdax_release(const WorkOrder *order, const int fds[static WORK_FDS_MAX], WorkResult *result)
 {
         _cleanup_change_ Change change = {};
-        char name[FSDAX_NAME_MAX];
+        char name[POOL_FILE_NAME_MAX];
         int fd = fds[WORK_FD_FILE], r;
 
         if (fd < 0)
@@ -343,7 +343,7 @@ int fsdax_release(const WorkOrder *order, const int fds[static WORK_FDS_MAX], Wo
         r = change_seal(&change, false);
         if (r < 0)
                 return r;
-        if (unlinkat(fds[WORK_FD_STORE], fsdax_file_name(name, order->pool), 0) < 0 && errno != ENOENT) {
+        if (unlinkat(fds[WORK_FD_STORE], pool_file_name(name, order->pool), 0) < 0 && errno != ENOENT) {
                 r = -errno;
                 (void)change_seal(&change, true);
                 return r;

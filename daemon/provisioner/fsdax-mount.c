@@ -5,17 +5,14 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "log.h"
+#include "provisioner/facts.h"
 #include "provisioner/fsdax-mount.h"
 #include "provisioner/mkfs.h"
 #include "provisioner/walk.h"
-
-/* Only who has CAP_SYS_ADMIN can read or write it. */
-#define FACTS "trusted.pmbroker.facts"
 
 /* What the file system driver says is read from the fd that configures it: "e ext4: ..." */
 static void take_error(int fs_fd, char error[static FSDAX_ERROR_MAX])
@@ -96,20 +93,12 @@ int fsdax_open(int mnt_fd, const char *store)
 
 int fsdax_get_facts(int dir_fd, FsdaxFacts *ret)
 {
-        FsdaxFacts facts;
-        ssize_t n = fgetxattr(dir_fd, FACTS, &facts, sizeof(facts));
-
-        if (n < 0)
-                return -errno;
-        if (n != sizeof(facts))
-                return -ENODATA; /* of another version */
-        *ret = facts;
-        return 0;
+        return facts_get(dir_fd, ret, sizeof(*ret));
 }
 
 int fsdax_set_facts(int dir_fd, const FsdaxFacts *facts)
 {
-        return fsetxattr(dir_fd, FACTS, facts, sizeof(*facts), 0) < 0 ? -errno : 0;
+        return facts_set(dir_fd, facts, sizeof(*facts));
 }
 
 int fsdax_tune(int dir_fd, const char *block, FsdaxFilesystem filesystem)

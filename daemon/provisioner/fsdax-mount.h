@@ -17,18 +17,15 @@ enum {
         FSDAX_QUOTA = 1 << 1, /* a project's limit is obeyed, by us too */
         FSDAX_SEAL = 1 << 2,  /* an immutable file cannot be changed in size, but stored to */
         FSDAX_PINS = 1 << 3,  /* memory in somebody else's hands is not given away */
-        FSDAX_FORGOTTEN =
-                1
-                << 4, /* mounted again with files in it, after everybody had let go: what pinned their memory
-                                   * is not known any more */
+        /* Mounted again with files in it, after everybody had let go: what pinned their memory is not known any more. */
+        FSDAX_FORGOTTEN = 1 << 4,
 };
 
 typedef struct FsdaxFacts {
         uint64_t capacity; /* bytes that were free when it was made */
         uint32_t page_size;
         uint32_t flags;
-        uint32_t filesystem; /* FsdaxFilesystem */
-        uint32_t reserved;
+        uint64_t reserved;
 } FsdaxFacts;
 
 /* Room for what the kernel says when it does not mount. */

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -21,20 +19,6 @@
 
 /* Reading the extents of a file takes less than a millisecond, unless somebody holds its lock. */
 #define INSPECT_MSEC 1000
-
-char *fsdax_file_name(char buf[static FSDAX_NAME_MAX], uint64_t id)
-{
-        (void)snprintf(buf, FSDAX_NAME_MAX, "%016" PRIx64 FSDAX_SUFFIX, id);
-        return buf;
-}
-
-int fsdax_file_name_parse(const char *name, uint64_t *ret_id)
-{
-        if (strlen(name) != POOL_ID_TEXT_MAX - 1 + strlen(FSDAX_SUFFIX) ||
-                strcmp(name + POOL_ID_TEXT_MAX - 1, FSDAX_SUFFIX) != 0)
-                return -EINVAL;
-        return pool_id_parse(name, POOL_ID_TEXT_MAX - 1, ret_id);
-}
 
 int fsdax_reopen(int fd, int flags)
 {
@@ -143,10 +127,10 @@ static int fill(int fd, uint32_t project, const PoolFile *pool)
 int fsdax_pool_create(int dir_fd, uint32_t project, PoolFile *pool)
 {
         _cleanup_close_ int fd = -EBADF;
-        char name[FSDAX_NAME_MAX];
+        char name[POOL_FILE_NAME_MAX];
         int r;
 
-        fd = openat(dir_fd, fsdax_file_name(name, pool->id),
+        fd = openat(dir_fd, pool_file_name(name, pool->id),
                 O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (fd < 0)
                 return full(-errno);
@@ -188,7 +172,7 @@ int fsdax_pool_grant(PoolFile *pool)
 
 int fsdax_pool_erase(int dir_fd, PoolFile *pool)
 {
-        char name[FSDAX_NAME_MAX];
+        char name[POOL_FILE_NAME_MAX];
         int r;
 
         r = seal_set(pool->fd, false);
@@ -197,7 +181,7 @@ int fsdax_pool_erase(int dir_fd, PoolFile *pool)
         /* Nobody can have pinned anything: it goes with the last descriptor, which is ours. */
         pool->guard = fsdax_guard_unmap(pool->guard);
         pool->fd = safe_close(pool->fd);
-        return unlinkat(dir_fd, fsdax_file_name(name, pool->id), 0) < 0 && errno != ENOENT ? -errno : 0;
+        return unlinkat(dir_fd, pool_file_name(name, pool->id), 0) < 0 && errno != ENOENT ? -errno : 0;
 }
 
 /* ----------------------------------------------------------------------------------------------- adoption */

@@ -15,18 +15,11 @@
 #include "provisioner/poolfile.h"
 #include "provisioner/unitset.h"
 
-#define FSDAX_SUFFIX   ".pool"
-#define FSDAX_NAME_MAX (POOL_ID_TEXT_MAX + sizeof(FSDAX_SUFFIX))
-
 typedef struct FsdaxFigures {
         uint64_t size;   /* backed units x 2 MiB */
         uint64_t length; /* of the file */
         uint64_t used;   /* the kernel's count */
 } FsdaxFigures;
-
-char *fsdax_file_name(char buf[static FSDAX_NAME_MAX], uint64_t id);
-/* -EINVAL: not the name of a pool. */
-int fsdax_file_name_parse(const char *name, uint64_t *ret_id);
 
 /* A further description of an open file. For writing it must not be sealed. Takes no lock. Returns the fd. */
 int fsdax_reopen(int fd, int flags);

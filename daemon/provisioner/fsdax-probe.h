@@ -12,4 +12,4 @@
 #define FSDAX_PROBE_PROJECT 0x7ffffffeU
 
 /* Sets page_size and the FSDAX_* flags, nothing else. */
-int fsdax_probe(int dir_fd, FsdaxFilesystem filesystem, FsdaxFacts *ret);
+int fsdax_probe(int dir_fd, FsdaxFacts *ret);

@@ -2,14 +2,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "provisioner/facts.h"
 #include "provisioner/kmem-facts.h"
-
-/* Only who has CAP_SYS_ADMIN can read or write it. */
-#define FACTS "trusted.pmbroker.facts"
 
 int kmem_open_dir(int mnt_fd, const char *store)
 {
@@ -28,11 +25,13 @@ int kmem_make_dir(int mnt_fd, const char *store)
 int kmem_remove_dir(int mnt_fd, const char *store)
 {
         _cleanup_close_ int fd = kmem_open_dir(mnt_fd, store);
+        int r;
 
         if (fd < 0)
                 return fd == -ENOENT ? 0 : fd;
-        if (fremovexattr(fd, FACTS) < 0 && errno != ENODATA)
-                return -errno;
+        r = facts_remove(fd);
+        if (r < 0)
+                return r;
         if (unlinkat(mnt_fd, store, AT_REMOVEDIR) < 0 && errno != ENOENT && errno != ENOTEMPTY)
                 return -errno;
         return 0;
@@ -40,18 +39,10 @@ int kmem_remove_dir(int mnt_fd, const char *store)
 
 int kmem_get_facts(int dir_fd, KmemFacts *ret)
 {
-        KmemFacts facts;
-        ssize_t n = fgetxattr(dir_fd, FACTS, &facts, sizeof(facts));
-
-        if (n < 0)
-                return -errno;
-        if (n != sizeof(facts))
-                return -ENODATA; /* of another version */
-        *ret = facts;
-        return 0;
+        return facts_get(dir_fd, ret, sizeof(*ret));
 }
 
 int kmem_set_facts(int dir_fd, const KmemFacts *facts)
 {
-        return fsetxattr(dir_fd, FACTS, facts, sizeof(*facts), 0) < 0 ? -errno : 0;
+        return facts_set(dir_fd, facts, sizeof(*facts));
 }

@@ -359,8 +359,7 @@ int nd_init_labels(int lock_dir, const char *region_name)
                 return -ENODEV;
         if (ndctl_region_get_nstype(region) == ND_DEVICE_NAMESPACE_PMEM) /* somebody was quicker */
                 return 0;
-        ndctl_namespace_foreach(region, ns)
-        {
+        ndctl_namespace_foreach (region, ns) {
                 /* Refuses what is mounted. */
                 if (ndctl_namespace_is_active(ns)) {
                         r = ndctl_namespace_disable_safe(ns);
@@ -371,8 +370,7 @@ int nd_init_labels(int lock_dir, const char *region_name)
         r = ndctl_region_disable_invalidate(region);
         if (r < 0)
                 return r;
-        ndctl_dimm_foreach_in_region(region, dimm)
-        {
+        ndctl_dimm_foreach_in_region (region, dimm) {
                 r = init_dimm(dimm);
                 if (r < 0)
                         break;

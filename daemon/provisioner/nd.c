@@ -77,10 +77,8 @@ struct ndctl_region *nd_region_by_name(Nd *nd, const char *name)
         struct ndctl_bus *bus;
         struct ndctl_region *region;
 
-        ndctl_bus_foreach(nd->ctx, bus)
-        {
-                ndctl_region_foreach(bus, region)
-                {
+        ndctl_bus_foreach (nd->ctx, bus) {
+                ndctl_region_foreach (bus, region) {
                         if (strcmp(ndctl_region_get_devname(region), name) == 0)
                                 return region;
                 }
@@ -94,12 +92,9 @@ struct ndctl_namespace *nd_namespace_by_name(Nd *nd, const char *name)
         struct ndctl_region *region;
         struct ndctl_namespace *ns;
 
-        ndctl_bus_foreach(nd->ctx, bus)
-        {
-                ndctl_region_foreach(bus, region)
-                {
-                        ndctl_namespace_foreach(region, ns)
-                        {
+        ndctl_bus_foreach (nd->ctx, bus) {
+                ndctl_region_foreach (bus, region) {
+                        ndctl_namespace_foreach (region, ns) {
                                 if (strcmp(ndctl_namespace_get_devname(ns), name) == 0)
                                         return ns;
                         }
@@ -142,8 +137,7 @@ static void describe_region(struct ndctl_region *region, NdRegion *ret)
                 .enabled = ndctl_region_is_enabled(region) == 1,
         };
         copy(ret->name, sizeof(ret->name), ndctl_region_get_devname(region));
-        ndctl_dimm_foreach_in_region(region, dimm)
-        {
+        ndctl_dimm_foreach_in_region (region, dimm) {
                 n++;
                 if (!ndctl_dimm_is_cmd_supported(dimm, ND_CMD_SET_CONFIG_DATA))
                         ret->has_label_area = false;
@@ -234,8 +228,7 @@ static int add_namespaces(struct ndctl_region *region, const NdRegion *described
 {
         struct ndctl_namespace *ns;
 
-        ndctl_namespace_foreach(region, ns)
-        {
+        ndctl_namespace_foreach (region, ns) {
                 if (ndctl_namespace_get_size(ns) == 0) /* a seed: what the next one will be made from */
                         continue;
                 NdNamespace *more =
@@ -253,10 +246,8 @@ static int take_snapshot(Nd *nd, NdSnapshot *snapshot)
         struct ndctl_bus *bus;
         struct ndctl_region *region;
 
-        ndctl_bus_foreach(nd->ctx, bus)
-        {
-                ndctl_region_foreach(bus, region)
-                {
+        ndctl_bus_foreach (nd->ctx, bus) {
+                ndctl_region_foreach (bus, region) {
                         unsigned type = ndctl_region_get_type(region);
                         if (type != ND_DEVICE_REGION_PMEM)
                                 continue;

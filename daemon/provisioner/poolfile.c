@@ -9,6 +9,8 @@
 #include "provisioner/fsdax-pool.h"
 #include "provisioner/poolfile.h"
 
+#define SUFFIX ".pool"
+
 int poolfile_new(StoreEntry *store, uint64_t id, const void *record, uint32_t record_size, PoolFile **ret)
 {
         assert(record_size <= JOB_RECORD_MAX);
@@ -122,4 +124,29 @@ int pool_id_parse(const char *s, size_t n, uint64_t *ret)
                 return -EINVAL;
         *ret = id;
         return 0;
+}
+
+char *pool_file_name(char buf[static POOL_FILE_NAME_MAX], uint64_t id)
+{
+        (void)snprintf(buf, POOL_FILE_NAME_MAX, "%016" PRIx64 SUFFIX, id);
+        return buf;
+}
+
+int pool_file_next(DIR *dir, const char **ret_name, uint64_t *ret_id)
+{
+        const size_t n_id = POOL_ID_TEXT_MAX - 1;
+        const struct dirent *entry;
+
+        for (;;) {
+                errno = 0;
+                entry = readdir(dir);
+                if (!entry)
+                        return -errno;
+                if (strlen(entry->d_name) == n_id + strlen(SUFFIX) &&
+                        strcmp(entry->d_name + n_id, SUFFIX) == 0 &&
+                        pool_id_parse(entry->d_name, n_id, ret_id) >= 0)
+                        break;
+        }
+        *ret_name = entry->d_name;
+        return 1;
 }

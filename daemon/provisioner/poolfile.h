@@ -7,6 +7,7 @@
  * and go.
  */
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,6 +18,9 @@
 
 /* An id as it is written in names of files: 16 lower-case hexadecimal digits. With NUL. */
 #define POOL_ID_TEXT_MAX 17
+
+/* The file of a pool, where all are in one directory: ID.pool. With NUL. */
+#define POOL_FILE_NAME_MAX (POOL_ID_TEXT_MAX + sizeof(".pool") - 1)
 
 typedef struct PoolFile PoolFile;
 typedef struct StoreEntry StoreEntry;
@@ -81,3 +85,7 @@ size_t pool_table_above(const PoolTable *table, uint64_t id);
 char *pool_id_format(char buf[static POOL_ID_TEXT_MAX], uint64_t id);
 /* Exactly 16 lower-case digits at `s`, which need not end there; not 0. -EINVAL. */
 int pool_id_parse(const char *s, size_t n, uint64_t *ret);
+
+char *pool_file_name(char buf[static POOL_FILE_NAME_MAX], uint64_t id);
+/* The next pool's file in a directory; the name is the directory's. Returns 1, 0 at the end, or a negative errno. */
+int pool_file_next(DIR *dir, const char **ret_name, uint64_t *ret_id);

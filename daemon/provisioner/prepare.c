@@ -187,6 +187,20 @@ static bool changes(PrepareTask task)
         return task >= PREPARE_SERVE;
 }
 
+/* If there is one, and it has not ended by itself. */
+static void end_child(Preparation *preparation)
+{
+        if (preparation->pidfd >= 0) {
+                siginfo_t info;
+                (void)pidfd_send_signal(preparation->pidfd, SIGKILL, NULL, 0);
+                (void)waitid(P_PIDFD, (id_t)preparation->pidfd, &info, WEXITED | WNOHANG);
+        }
+        preparation->report_source = sd_event_source_disable_unref(preparation->report_source);
+        preparation->exit_source = sd_event_source_disable_unref(preparation->exit_source);
+        preparation->fd = safe_close(preparation->fd);
+        preparation->pidfd = safe_close(preparation->pidfd);
+}
+
 static Preparation *preparation_free(Preparation *preparation)
 {
         if (!preparation)
@@ -195,16 +209,8 @@ static Preparation *preparation_free(Preparation *preparation)
                 list_unlink(&preparation->preparation_link);
                 preparation->preparer->n--;
         }
-        if (preparation->pidfd >= 0) {
-                siginfo_t info;
-                (void)pidfd_send_signal(preparation->pidfd, SIGKILL, NULL, 0);
-                (void)waitid(P_PIDFD, (id_t)preparation->pidfd, &info, WEXITED | WNOHANG);
-        }
-        (void)sd_event_source_disable_unref(preparation->report_source);
-        (void)sd_event_source_disable_unref(preparation->exit_source);
+        end_child(preparation);
         (void)sd_event_source_disable_unref(preparation->timer);
-        safe_close(preparation->fd);
-        safe_close(preparation->pidfd);
         free(preparation->regions);
         free(preparation);
         return NULL;
@@ -295,10 +301,7 @@ static void finish(Preparation *preparation, int error)
         PrepareTask task = preparation->task;
         bool again;
 
-        preparation->report_source = sd_event_source_disable_unref(preparation->report_source);
-        preparation->exit_source = sd_event_source_disable_unref(preparation->exit_source);
-        preparation->fd = safe_close(preparation->fd);
-        preparation->pidfd = safe_close(preparation->pidfd);
+        end_child(preparation);
         if (error < 0 && store && preparation->apply_next) {
                 preparation->apply_next = false;
                 preparation->task = task = PREPARE_APPLY;
@@ -320,6 +323,8 @@ static void finish(Preparation *preparation, int error)
         again = try_again(preparation);
         if (!again)
                 (void)preparation_free(preparation);
+        if (store && task == PREPARE_DEPROVISION)
+                store->deprovisioning = false;
         if (store && changes(task))
                 preparer->hooks.done(preparer->hooks.userdata, store, task, error);
 }
@@ -399,19 +404,13 @@ static int on_exit_of_child(sd_event_source *source, int fd, uint32_t revents, v
         return 0;
 }
 
-static int begin(Preparation *preparation)
+static int start_child(Preparation *preparation)
 {
         Preparer *preparer = preparation->preparer;
         _cleanup_close_ int theirs = -EBADF;
         pid_t parent = getpid(), pid;
         int pair[2], r;
 
-        preparation->n_steps = 0;
-        preparation->ended = false;
-        if (preparation->store)
-                memcpy(&preparation->config, &preparation->store->config, sizeof(preparation->config));
-        if (preparation->task == PREPARE_DEPROVISION) /* ours would keep it mounted */
-                preparation->store->dir_fd = safe_close(preparation->store->dir_fd);
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
                 return -errno;
         preparation->fd = pair[0];
@@ -429,6 +428,22 @@ static int begin(Preparation *preparation)
         if (r >= 0)
                 r = sd_event_add_io(preparer->event, &preparation->exit_source, preparation->pidfd, EPOLLIN,
                         on_exit_of_child, preparation);
+        return r;
+}
+
+static int begin(Preparation *preparation)
+{
+        int r;
+
+        preparation->n_steps = 0;
+        preparation->ended = false;
+        if (preparation->store)
+                memcpy(&preparation->config, &preparation->store->config, sizeof(preparation->config));
+        if (preparation->task == PREPARE_DEPROVISION) /* ours would keep it mounted */
+                preparation->store->dir_fd = safe_close(preparation->store->dir_fd);
+        r = start_child(preparation);
+        if (r < 0)
+                end_child(preparation);
         return r;
 }
 
@@ -556,9 +571,10 @@ int preparer_start(Preparer *preparer, StoreEntry *store, PrepareTask task, JobC
         preparation->again_usec = AGAIN_MIN_USEC;
         list_init(&preparation->preparation_link);
         (void)add_asker(preparation, connection, request);
-        if (task == PREPARE_DEPROVISION && store->pools.n > 0) {
+        if (task == PREPARE_DEPROVISION) {
+                /* Never at once: if it cannot begin, the store is to be opened again, as after any failure. */
                 preparation->deadline = now_usec(preparer) + PREPARE_DRAIN_USEC;
-                r = begin_later(preparation, DRAIN_CHECK_USEC);
+                r = begin_later(preparation, store->pools.n > 0 ? DRAIN_CHECK_USEC : 0);
         } else
                 r = begin(preparation);
         if (r < 0)
@@ -569,6 +585,7 @@ int preparer_start(Preparer *preparer, StoreEntry *store, PrepareTask task, JobC
         if (task == PREPARE_DEPROVISION) {
                 /* It takes no new pools. */
                 store->available = false;
+                store->deprovisioning = true;
                 (void)store_entry_refuse(store, ENOENT, "deprovisioning");
                 preparer->hooks.progress(preparer->hooks.userdata, store);
         } else if (task == PREPARE_APPLY)

@@ -94,6 +94,21 @@ static int do_mount(Provision *p, const NdNamespace *ns, FsdaxFilesystem filesys
                 p, r, "cannot mount %s%s%s%s", ns->name, error[0] ? " (" : "", error, error[0] ? ")" : "");
 }
 
+/* Nobody had it mounted any more: who had pinned pages of the pools in it, the kernel does not know now. */
+static int note_forgotten(int dir_fd)
+{
+        FsdaxFacts facts = {0};
+        int r = fsdax_is_empty(dir_fd);
+
+        if (r != 0)
+                return r < 0 ? r : 0;
+        r = fsdax_get_facts(dir_fd, &facts);
+        if (r < 0)
+                return r == -ENODATA ? 0 : r; /* never tried out, so that nobody was given anything of it */
+        facts.flags |= FSDAX_FORGOTTEN;
+        return fsdax_set_facts(dir_fd, &facts);
+}
+
 /* Of a file system of this boot, which is not made again while anything of it may be in use. */
 static int mount_again(Provision *p, const NdNamespace *ns, const BlkProbe *probe)
 {
@@ -120,13 +135,9 @@ static int mount_again(Provision *p, const NdNamespace *ns, const BlkProbe *prob
         dir_fd = fsdax_open(p->context->mnt_fd, p->config->name);
         if (dir_fd < 0)
                 return provision_fail(p, dir_fd, "the mount has gone");
-        FsdaxFacts facts = {0};
-        if (!busy && fsdax_is_empty(dir_fd) == 0 && fsdax_get_facts(dir_fd, &facts) >= 0) {
-                facts.flags |= FSDAX_FORGOTTEN;
-                r = fsdax_set_facts(dir_fd, &facts);
-                if (r < 0)
-                        return provision_fail(p, r, "cannot note down what is known of it");
-        }
+        r = busy ? 0 : note_forgotten(dir_fd);
+        if (r < 0)
+                return provision_fail(p, r, "cannot note down what is known of it");
         r = fsdax_tune(dir_fd, ns->block, filesystem);
         return r < 0 ? provision_fail(p, r, "cannot set up the file system") : 0;
 }
@@ -240,8 +251,7 @@ static int test(Provision *p)
                 return provision_fail(p, -errno, "cannot ask the file system for its size");
         facts.capacity = (uint64_t)fs.f_bfree * (uint64_t)fs.f_bsize;
         facts.capacity -= facts.capacity % JOB_UNIT;
-        facts.filesystem = fs.f_type == 0x58465342 ? FSDAX_XFS : FSDAX_EXT4;
-        r = fsdax_probe(dir_fd, (FsdaxFilesystem)facts.filesystem, &facts);
+        r = fsdax_probe(dir_fd, &facts);
         if (r < 0)
                 return provision_fail(p, r, "the self-test failed");
         r = judge(p, &facts);

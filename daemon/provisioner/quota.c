@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include <linux/dqblk_xfs.h>
-#include <linux/quota.h>
 
 #include "provisioner/quota.h"
 
@@ -64,27 +63,6 @@ int quota_set_limit(int fd, uint32_t project, uint64_t bytes)
         }
         struct dqblk block = {.dqb_bhardlimit = (bytes + 1023) / 1024, .dqb_valid = QIF_BLIMITS};
         return call(fd, Q_SETQUOTA, project, &block);
-}
-
-int quota_sum(int fd, uint64_t *ret_bytes)
-{
-        uint64_t sum = 0;
-        uint32_t project = 1;
-
-        for (;;) {
-                struct if_nextdqblk next = {};
-                int r = call(fd, Q_GETNEXTQUOTA, project, &next);
-                if (r == -ENOENT)
-                        break;
-                if (r < 0)
-                        return r;
-                sum += next.dqb_curspace;
-                if (next.dqb_id == UINT32_MAX)
-                        break;
-                project = next.dqb_id + 1;
-        }
-        *ret_bytes = sum;
-        return 0;
 }
 
 int quota_find_unused(int fd, uint32_t *cursor, uint32_t *ret_project)

@@ -23,8 +23,6 @@ int quota_get(int fd, uint32_t project, Quota *ret);
 /* May be below what is used: then nothing is added. Rounded up to what the file system counts in. */
 int quota_set_limit(int fd, uint32_t project, uint64_t bytes);
 
-/* What all projects but 0 have. */
-int quota_sum(int fd, uint64_t *ret_bytes);
 /* A project that has neither bytes nor inodes; *cursor remembers where the search ended. -ENOSPC: there is none. */
 int quota_find_unused(int fd, uint32_t *cursor, uint32_t *ret_project);
 

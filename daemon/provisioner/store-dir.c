@@ -11,12 +11,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -24,32 +23,8 @@
 #include "provisioner/store-entry.h"
 #include "provisioner/walk.h"
 
-#define SUFFIX        ".pool"
-#define NAME_MAX_POOL (POOL_ID_TEXT_MAX + sizeof(SUFFIX))
-
-static const char *file_name(char buf[static NAME_MAX_POOL], uint64_t id)
-{
-        (void)snprintf(buf, NAME_MAX_POOL, "%016" PRIx64 SUFFIX, id);
-        return buf;
-}
-
-/* The next of our files; 0 at the end. */
-static int next_file(DIR *dir, const char **ret_name, uint64_t *ret_id)
-{
-        for (;;) {
-                errno = 0;
-                const struct dirent *entry = readdir(dir);
-                if (!entry)
-                        return -errno;
-                size_t n = strlen(entry->d_name);
-                if (n != POOL_ID_TEXT_MAX - 1 + strlen(SUFFIX) ||
-                        strcmp(entry->d_name + POOL_ID_TEXT_MAX - 1, SUFFIX) != 0 ||
-                        pool_id_parse(entry->d_name, POOL_ID_TEXT_MAX - 1, ret_id) < 0)
-                        continue;
-                *ret_name = entry->d_name;
-                return 1;
-        }
-}
+#define LOCK_ATTEMPTS   100
+#define LOCK_PAUSE_NSEC 10000000 /* 1 s in all */
 
 /* A percentage is of what the file system has free, and of what our pools hold there already. */
 static int free_bytes(int dir_fd, uint64_t *ret)
@@ -66,7 +41,7 @@ static int free_bytes(int dir_fd, uint64_t *ret)
         dir = walk_open(dir_fd);
         if (!dir)
                 return -errno;
-        while ((r = next_file(dir, &name, &id)) > 0) {
+        while ((r = pool_file_next(dir, &name, &id)) > 0) {
                 struct stat st;
                 if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
                         bytes += (uint64_t)st.st_blocks * 512;
@@ -77,11 +52,28 @@ static int free_bytes(int dir_fd, uint64_t *ret)
         return 0;
 }
 
+/*
+ * Of a provisioner that was killed while it forked a worker, that worker has a copy of the lock until it comes to close
+ * what it was not given, and then the directory is nobody's: worth a moment, as nobody looks again by himself.
+ */
+static int lock_directory(int fd)
+{
+        const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NSEC};
+
+        for (unsigned i = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
+                if (errno != EWOULDBLOCK || i == LOCK_ATTEMPTS)
+                        return -errno;
+                (void)nanosleep(&pause, NULL);
+        }
+        return 0;
+}
+
 static int open_directory(StoreEntry *store)
 {
         _cleanup_close_ int fd = -EBADF, lock_fd = -EBADF;
         const char *path = store->config.path;
         struct stat st;
+        int r;
 
         if (mkdir(path, 0700) < 0 && errno != EEXIST)
                 return store_entry_refuse(store, errno, "the directory cannot be made: %s", strerror(errno));
@@ -99,8 +91,9 @@ static int open_directory(StoreEntry *store)
         lock_fd = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (lock_fd < 0)
                 return -errno;
-        if (flock(lock_fd, LOCK_EX | LOCK_NB) < 0)
-                return store_entry_refuse(store, errno, "the directory is in use by another provisioner");
+        r = lock_directory(lock_fd);
+        if (r < 0)
+                return store_entry_refuse(store, r, "the directory is in use by another provisioner");
         store->dir_fd = TAKE_FD(fd);
         store->lock_fd = TAKE_FD(lock_fd);
         return 0;
@@ -145,7 +138,7 @@ static int dir_scan(StoreEntry *store, StoreFoundFn found, void *userdata)
 
         if (!dir)
                 return -errno;
-        while ((r = next_file(dir, &name, &id)) > 0) {
+        while ((r = pool_file_next(dir, &name, &id)) > 0) {
                 struct stat st;
                 /* The name alone does not make it ours. */
                 if (fstatat(store->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) ||
@@ -167,10 +160,10 @@ static int dir_scan(StoreEntry *store, StoreFoundFn found, void *userdata)
 static int dir_create(StoreEntry *store, PoolFile *pool)
 {
         _cleanup_close_ int fd = -EBADF;
-        char name[NAME_MAX_POOL];
+        char name[POOL_FILE_NAME_MAX];
         int r;
 
-        fd = openat(store->dir_fd, file_name(name, pool->id),
+        fd = openat(store->dir_fd, pool_file_name(name, pool->id),
                 O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (fd < 0)
                 return -errno;
@@ -185,18 +178,18 @@ static int dir_create(StoreEntry *store, PoolFile *pool)
 
 static int dir_open_client(StoreEntry *store, PoolFile *pool)
 {
-        char name[NAME_MAX_POOL];
-        int fd = openat(store->dir_fd, file_name(name, pool->id), O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+        char name[POOL_FILE_NAME_MAX];
+        int fd = openat(store->dir_fd, pool_file_name(name, pool->id), O_RDWR | O_NOFOLLOW | O_CLOEXEC);
 
         return fd < 0 ? -errno : fd;
 }
 
 static void dir_erase(StoreEntry *store, PoolFile *pool)
 {
-        char name[NAME_MAX_POOL];
+        char name[POOL_FILE_NAME_MAX];
 
         pool->fd = safe_close(pool->fd);
-        if (unlinkat(store->dir_fd, file_name(name, pool->id), 0) < 0 && errno != ENOENT)
+        if (unlinkat(store->dir_fd, pool_file_name(name, pool->id), 0) < 0 && errno != ENOENT)
                 (void)log_errno(LOG_WARNING, errno,
                         "Store %s: %s was not granted and cannot be removed, ignoring", store->config.name,
                         name);
@@ -249,7 +242,7 @@ static Holders find_holders(int fd)
 
 static int dir_work(const WorkOrder *order, const int fds[static WORK_FDS_MAX], WorkResult *result)
 {
-        char name[NAME_MAX_POOL];
+        char name[POOL_FILE_NAME_MAX];
         int fd = fds[WORK_FD_FILE];
 
         (void)result;
@@ -262,7 +255,7 @@ static int dir_work(const WorkOrder *order, const int fds[static WORK_FDS_MAX], 
                 return -ETIMEDOUT; /* truncated at each audit until they are gone */
         /* With nobody left who could hold its lock: unlinking waits for that, and keeps the directory's
          * meanwhile. */
-        if (unlinkat(fds[WORK_FD_STORE], file_name(name, order->pool), 0) < 0 && errno != ENOENT)
+        if (unlinkat(fds[WORK_FD_STORE], pool_file_name(name, order->pool), 0) < 0 && errno != ENOENT)
                 return -errno;
         return 0;
 }

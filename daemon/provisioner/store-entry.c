@@ -41,6 +41,9 @@ static void store_entry_open(StoreEntry *store, const StoreContext *context)
 {
         int r;
 
+        /* It will be, when that is over, whatever has come of it. */
+        if (store->deprovisioning)
+                return;
         store->available = false;
         store->reason[0] = '\0';
         r = store->backend->open(store, context);

@@ -36,8 +36,9 @@ struct StoreEntry {
         int node;           /* NUMA, that all its memory is of; -1: any */
         uint32_t tested;    /* JOB_STORE_TESTED, with what the self-test found */
         bool deprovisioned; /* on an administrator's demand */
-        int dir_fd;         /* where its pools are */
-        int lock_fd;        /* the backend's, held so that nobody else serves the same place */
+        bool deprovisioning;
+        int dir_fd;  /* where its pools are */
+        int lock_fd; /* the backend's, held so that nobody else serves the same place */
         char reason[JOB_REASON_MAX];
         PoolTable pools;
 };
@@ -56,7 +57,7 @@ int store_entry_new(
 StoreEntry *store_entry_free(StoreEntry *store);
 DEFINE_CLEANUP(StoreEntry, store_entry_free);
 
-/* Again, as something has changed: what is available stays so. */
+/* Again, as something has changed: what is available stays so, and what is being taken down is left alone. */
 void store_entry_reopen(StoreEntry *store, const StoreContext *context);
 
 /* Another configuration, of the same name, kind and path. -ENOMEM changes nothing. */

@@ -34,6 +34,7 @@
 #include "provisioner/walk.h"
 
 #define CLOSED_FILE ".closed"
+#define MARK_MAX    (sizeof(".lost.") + POOL_ID_TEXT_MAX)
 
 typedef struct FsdaxStore {
         uint32_t project_cursor;
@@ -46,25 +47,25 @@ static void close_for_good(StoreEntry *store)
                 store, EPERM, "no new pools until the next boot: a file was found unsealed");
 }
 
+static char *lost_mark(char buf[static MARK_MAX], uint64_t id)
+{
+        (void)snprintf(buf, MARK_MAX, ".lost.%016" PRIx64, id);
+        return buf;
+}
+
 static int mark_lost(int dir_fd)
 {
         _cleanup_(cleanup_walk) DIR *dir = walk_open(dir_fd);
+        char mark[MARK_MAX];
+        const char *name;
+        uint64_t id;
         int r = 0;
 
         if (!dir)
                 return -errno;
-        while (r >= 0) {
-                char name[FSDAX_NAME_MAX + sizeof(".lost.")];
-                uint64_t id;
-
-                errno = 0;
-                const struct dirent *entry = readdir(dir);
-                if (!entry)
-                        return -errno;
-                if (fsdax_file_name_parse(entry->d_name, &id) < 0)
-                        continue;
-                (void)snprintf(name, sizeof(name), ".lost.%016" PRIx64, id);
-                int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+        while (r >= 0 && (r = pool_file_next(dir, &name, &id)) > 0) {
+                int fd = openat(
+                        dir_fd, lost_mark(mark, id), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
                 if (fd < 0)
                         return -errno;
                 safe_close(fd);
@@ -74,10 +75,9 @@ static int mark_lost(int dir_fd)
 
 static bool is_lost(int dir_fd, uint64_t id)
 {
-        char name[FSDAX_NAME_MAX + sizeof(".lost.")];
+        char mark[MARK_MAX];
 
-        (void)snprintf(name, sizeof(name), ".lost.%016" PRIx64, id);
-        return faccessat(dir_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+        return faccessat(dir_fd, lost_mark(mark, id), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 /* Of what is free in an empty file system: pools in many pieces need some to say where these are. */
@@ -191,21 +191,15 @@ static void fsdax_distrust(StoreEntry *store)
 static int fsdax_scan(StoreEntry *store, StoreFoundFn found, void *userdata)
 {
         _cleanup_(cleanup_walk) DIR *dir = walk_open(store->dir_fd);
+        const char *name;
+        uint64_t id;
         int r = 0;
 
         if (!dir)
                 return -errno;
-        while (r >= 0) {
-                uint64_t id;
-
-                errno = 0;
-                const struct dirent *entry = readdir(dir);
-                if (!entry)
-                        return -errno;
-                if (fsdax_file_name_parse(entry->d_name, &id) < 0)
-                        continue;
+        while (r >= 0 && (r = pool_file_next(dir, &name, &id)) > 0) {
                 /* O_RDWR would be refused: it is sealed. */
-                int fd = openat(store->dir_fd, entry->d_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+                int fd = openat(store->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
                 if (fd < 0)
                         return -errno;
                 r = found(store, id, fd, userdata);

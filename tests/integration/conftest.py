@@ -100,3 +100,7 @@ def pytest_runtest_makereport(item, call):
 def pytest_configure(config):
     if not PMBROKERD.exists():
         raise pytest.UsageError(f'there is no {PMBROKERD}: build it, or say where it is by BUILD=')
+    # What a shell starts in the background ignores SIGINT, and so would all programs that are started here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A thread that plays somebody and fails has not played it.
+    config.addinivalue_line('filterwarnings', 'error::pytest.PytestUnhandledThreadExceptionWarning')

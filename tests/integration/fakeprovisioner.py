@@ -41,8 +41,8 @@ class FakeProvisioner:
         threading.Thread(target=self._serve, daemon=True).start()
 
     @staticmethod
-    def store(name, index=0, flags=AVAILABLE, capacity=64 * UNIT, reason=''):
-        row = jobproto.Store(capacity, index, 2, flags, 4096, name.encode(), reason.encode(), *[0] * (len(jobproto.Store._fields) - 7))
+    def store(name, index=0, flags=AVAILABLE, capacity=64 * UNIT, reason='', kind=2):
+        row = jobproto.Store(capacity, index, kind, flags, 4096, name.encode(), reason.encode(), *[0] * (len(jobproto.Store._fields) - 7))
         return STORE.pack(*row)
 
     def _serve(self):
@@ -111,7 +111,8 @@ class FakeProvisioner:
 class LoneBroker:
     """The broker as its unit starts it."""
 
-    def __init__(self, config='[Broker]\nReconnectSec=30s\n', nofile=None):
+    def __init__(self, config='[Broker]\nReconnectSec=30s\n', nofile=None, prefix=()):
+        self.prefix = prefix
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix='pmb-'))
         self.dir.chmod(0o755)
         (self.dir / 'conf').write_text(config)
@@ -133,7 +134,7 @@ class LoneBroker:
         environment = {k: v for k, v in os.environ.items() if k != 'NOTIFY_SOCKET'}
         with open(self.dir / 'log', 'ab') as log:
             self.process = subprocess.Popen(
-                [sys.executable, '-S', '-E', '-c', TRAMPOLINE, str(fd), 'clients', *self.limit, '/usr/bin/setpriv',
+                [*self.prefix, sys.executable, '-S', '-E', '-c', TRAMPOLINE, str(fd), 'clients', *self.limit, '/usr/bin/setpriv',
                  f'--reuid={NOBODY}', f'--regid={NOBODY}', '--clear-groups', str(reachable_by_all(BUILD / 'pmbrokerd')),
                  '--broker', '--config', str(self.dir / 'conf'), '--jobs', str(self.dir / 'jobs')],
                 pass_fds=[fd], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

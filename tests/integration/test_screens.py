@@ -111,7 +111,7 @@ def fleet(fake):
         pb.StoreRow(name='pmem1', kind=pb.KIND_FSDAX, available=True, capacity=16 * GIB, charged=39 * GIB // 4, pools=12,
                     page_size=2 * MIB, enforced_by='kernel', keeps_pools=True, drained=True, dax=pb.HOLDS, quota=pb.HOLDS,
                     seal=pb.HOLDS),
-        pb.StoreRow(name='cxl', kind=pb.KIND_KMEM, enforced_by='kernel', reason='the memory is still being erased: 41 of 64G'),
+        pb.StoreRow(name='cxl', kind=pb.KIND_KMEM, enforced_by='kernel', reason='the memory is still being made: 41 of 64G'),
         pb.StoreRow(name='ram', kind=pb.KIND_TMPFS, available=True, capacity=GIB, charged=2 * MIB, pools=1, page_size=4096,
                     enforced_by='kernel', keeps_pools=True),
     ]
@@ -127,7 +127,7 @@ def fleet(fake):
     fake.status = pb.Status(version='0.1.0', uptime_usec=7300 * SECOND, sessions=14, sessions_max=4096, pools=15,
                             bytes=17 * GIB, capacity=25 * GIB, stores=4, stores_available=3, provisioner=True,
                             keeps_pools=True, releasing=1, refusals=5, pid=812)
-    E, P, D, R = pb.EXISTS, pb.PLANNED, pb.DONE, pb.REFUSED
+    E, P, R = pb.EXISTS, pb.PLANNED, pb.REFUSED
 
     def provision(session, packet):
         steps = {
@@ -137,6 +137,8 @@ def fleet(fake):
             'pmem1': [(1, E, 'region1 at 0x300000000, 16G, labels'), (3, P, 'a namespace of 16G, mode fsdax, will be made'),
                       (4, R, 'namespace1.0 has an XFS with the label "backup": it is not pmbroker\'s. If nobody needs it, '
                              '`wipefs -a /dev/pmem1`; otherwise name another region')],
+            'cxl': [(1, E, 'region2 at 0x800000000, 64G, labels'), (3, E, 'namespace2.0, devdax, aligned to 2M'),
+                    (8, P, 'make it memory of its NUMA node, movable')],
         }[packet.provision.store]
         return {'provisioned': pb.ProvisionReport(store=packet.provision.store, steps=[
             pb.ProvisionStep(kind=kind, state=state, text=text) for kind, state, text in steps])}

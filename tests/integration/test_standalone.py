@@ -62,6 +62,15 @@ def test_a_directory_of_somebody_else_s_is_refused(place, what):
     assert os.listdir(state) == []
 
 
+@pytest.mark.parametrize('what', ['s', 's.d/jobs.sock'])
+def test_what_is_no_socket_is_not_removed(place, what):
+    (place / 's.d').mkdir(mode=0o755)
+    (place / what).write_text('dear to somebody')
+    said = run(place)
+    assert f'{place / what} is there and is no socket: remove it, or name another path by --' in said
+    assert (place / what).read_text() == 'dear to somebody'
+
+
 def test_started_twice(start):
     daemon = start(broker(), store('disk', 'dir'))
     result = subprocess.run([PMBROKERD, '--socket', daemon.socket, '--config', daemon.config, '--user', 'nobody'],

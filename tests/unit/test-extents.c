@@ -39,27 +39,11 @@ static void the_allowance(void **state)
         assert_int_equal(extents_allowance(UINT64_C(1) << 40), (4 << 20) + (UINT64_C(1) << 33));
 }
 
-static void names_of_files(void **state)
-{
-        char name[FSDAX_NAME_MAX];
-        uint64_t id = 7;
-
-        (void)state;
-        assert_string_equal(fsdax_file_name(name, 0xc0ffee), "0000000000c0ffee.pool");
-        assert_int_equal(fsdax_file_name_parse(name, &id), 0);
-        assert_int_equal(id, 0xc0ffee);
-        static const char *const bad[] = {"probe", ".closed", ".lost.0000000000c0ffee", "0000000000c0ffee",
-                "0000000000c0ffee.pool2", "0000000000c0ffe.pool", "0000000000C0FFEE.pool"};
-        for (size_t i = 0; i < ELEMENTSOF(bad); i++)
-                assert_int_equal(fsdax_file_name_parse(bad[i], &id), -EINVAL);
-}
-
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(the_limit_of_a_file_at_rest),
                 cmocka_unit_test(the_allowance),
-                cmocka_unit_test(names_of_files),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

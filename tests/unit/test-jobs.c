@@ -375,6 +375,36 @@ static void nobody_answers_before_he_is_asked(void **state)
         assert_int_equal(last.error, -ECONNRESET);
 }
 
+static JobLine awaited;
+
+static void on_lost(const JobReply *reply, const void *tail, int *fd, void *userdata)
+{
+        (void)reply;
+        (void)tail;
+        (void)fd;
+        (void)userdata;
+        n_replies++;
+        assert_int_equal(jobline_is_idle(&awaited), n_replies == 3);
+}
+
+/* Who is told of an end may let go of everybody whose line is idle; he who is still to be told is not. */
+static void a_line_is_in_use_until_its_last_callback(void **state)
+{
+        JobLine first;
+        JobLine *const lines[] = {&first, &awaited, &awaited};
+
+        (void)state;
+        jobline_init(&first, 1);
+        jobline_init(&awaited, 1); /* of its two, one waits */
+        for (size_t i = 0; i < ELEMENTSOF(lines); i++)
+                assert_int_equal(
+                        jobs_send(jobs, lines[i], &(JobRequest){.kind = JOB_GROW}, NULL, 0, on_lost, NULL),
+                        0);
+        peer = safe_close(peer);
+        run_until(&n_disconnected, 1);
+        assert_int_equal(n_replies, 3);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -386,6 +416,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(a_socket_that_is_full, setup, teardown),
                 cmocka_unit_test_setup_teardown(a_line_goes_by_its_window, setup, teardown),
                 cmocka_unit_test_setup_teardown(nobody_answers_before_he_is_asked, setup, teardown),
+                cmocka_unit_test_setup_teardown(a_line_is_in_use_until_its_last_callback, setup, teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,7 +6,9 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "provisioner/poolfile.h"
@@ -34,6 +36,46 @@ static void ids_as_text(void **state)
         assert_int_equal(pool_id_parse("0000000000c0ffee0", 17, &id), -EINVAL);
         assert_int_equal(pool_id_parse("", 0, &id), -EINVAL);
         assert_int_equal(id, 1);
+}
+
+static void names_of_files(void **state)
+{
+        static const char *const others[] = {"probe", ".closed", ".lost.0000000000c0ffee",
+                "0000000000c0ffee", "0000000000c0ffee.pool2", "0000000000c0ffe.pool",
+                "0000000000C0FFEE.pool", "0000000000000000.pool"};
+        char path[] = "/tmp/pmb-poolfile-XXXXXX", name[POOL_FILE_NAME_MAX];
+        const char *found;
+        uint64_t id = 0, sum = 0;
+        unsigned n = 0;
+        DIR *dir;
+
+        (void)state;
+        assert_string_equal(pool_file_name(name, 0xc0ffee), "0000000000c0ffee.pool");
+        assert_string_equal(pool_file_name(name, UINT64_MAX), "ffffffffffffffff.pool");
+        assert_non_null(mkdtemp(path));
+        dir = opendir(path);
+        assert_non_null(dir);
+        for (size_t i = 0; i < ELEMENTSOF(others); i++)
+                assert_int_equal(mknodat(dirfd(dir), others[i], S_IFREG | 0600, 0), 0);
+        assert_int_equal(pool_file_next(dir, &found, &id), 0);
+
+        for (uint64_t i = 1; i <= 2; i++)
+                assert_int_equal(mknodat(dirfd(dir), pool_file_name(name, i), S_IFREG | 0600, 0), 0);
+        rewinddir(dir);
+        while (pool_file_next(dir, &found, &id) > 0) {
+                assert_string_equal(found, pool_file_name(name, id));
+                sum += id;
+                n++;
+        }
+        assert_int_equal(n, 2);
+        assert_int_equal(sum, 1 + 2);
+
+        for (uint64_t i = 1; i <= 2; i++)
+                assert_int_equal(unlinkat(dirfd(dir), pool_file_name(name, i), 0), 0);
+        for (size_t i = 0; i < ELEMENTSOF(others); i++)
+                assert_int_equal(unlinkat(dirfd(dir), others[i], 0), 0);
+        assert_int_equal(rmdir(path), 0);
+        assert_int_equal(closedir(dir), 0);
 }
 
 static void entries_keep_their_record(void **state)
@@ -124,6 +166,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(ids_as_text),
+                cmocka_unit_test(names_of_files),
                 cmocka_unit_test(entries_keep_their_record),
                 cmocka_unit_test(entries_close_their_file),
                 cmocka_unit_test(tables_are_sorted),

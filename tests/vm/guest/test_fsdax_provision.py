@@ -129,8 +129,7 @@ def wait_refused(store):
 
 
 def reload():
-    """Not through systemd, which does not wait until it is done."""
-    ctl('reload')
+    systemctl('reload', 'pmbrokerd.service')
 
 
 @contextlib.contextmanager
