@@ -107,12 +107,12 @@ BENCHES += $(addprefix $(BUILD)/bench/heap/,pmbroker memkind glibc jemalloc tcma
 PROTOCOL_PAGE := $(BUILD)/man/pmbroker-protocol.7
 MAN_PAGES := $(wildcard man/*.[1-9]) $(PROTOCOL_PAGE)
 TESTPROGS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(SRC_TESTPROGS)) \
-	$(BUILD)/tests/integration/isolation-jemalloc
+	$(BUILD)/tests/integration/isolation-jemalloc $(BUILD)/tests/integration/watched-asan
 VMPROGS := $(patsubst tests/vm/%.c,$(BUILD)/tests/vm/%,$(SRC_VMPROGS))
 
 .PHONY: help deps all demo check check-unit check-stress check-full check-integration check-faults check-fuzz \
 	check-layers check-clang check-format check-install check-man check-library check-vm check-power-cut fuzz fuzzers \
-	soak vm-shell asan bench format install uninstall \
+	soak vm-shell asan tsan check-tsan memcheck bench format install uninstall \
 	deb clean testprogs cxxprogs
 
 help: ## this list
@@ -242,6 +242,12 @@ $(BUILD)/tests/vm/%: $(BUILD)/tests/vm/%.o $(LIB_LINK)
 $(BUILD)/tests/integration/isolation-jemalloc: $(BUILD)/tests/integration/isolation.o $(LIB_LINK)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< -L$(BUILD) -lpmbroker -Wl,-rpath,'$$ORIGIN/../..' \
 		-Wl,--no-as-needed -l:libjemalloc.so.2
+
+# Here the program has AddressSanitizer, and the library is as it is.
+$(BUILD)/tests/integration/watched-asan: tests/integration/watched.c $(LIB_LINK)
+	@mkdir -p $(@D)
+	$(call say,LD  )$(CC) -Iclient -std=gnu11 -O1 -g -Wall -Wextra -Werror -pthread -fsanitize=address -o $@ $< \
+		-L$(BUILD) -lpmbroker -Wl,-rpath,'$$ORIGIN/../..'
 
 # Loads the library by itself.
 $(BUILD)/tests/integration/dlopen: $(BUILD)/tests/integration/dlopen.o
@@ -379,10 +385,25 @@ vm-shell: ## a root shell in such a machine, on this terminal
 	@$(MAKE) --no-print-directory all testprogs $(VMPROGS)
 	@MAKE='$(MAKE)' tests/vm/run.py --shell $(BUILD)
 
-asan: ## build with ASan and UBSan, run the unit and black-box tests
+asan: ## build with ASan and UBSan, run the unit and black-box tests and the stress
 	@tools/install-deps.sh check
 	$(MAKE) BUILD=$(BUILD)-asan SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all' \
-		CFLAGS='-O1 -g -fno-omit-frame-pointer' CXX_COMPILERS=g++ all testprogs check-unit check-integration
+		CFLAGS='-O1 -g -fno-omit-frame-pointer' CXX_COMPILERS=g++ STRESS_OPS=1000000 \
+		all testprogs check-unit check-stress check-integration
+
+# Threads that fork are the exception that a heap has to bear.
+HEAP_TESTS := $(addprefix $(BUILD)/tests/unit/test-,arena cache connection depot fork grow heap misuse prefault quota \
+	registry stats)
+tsan: ## build with TSan, run the unit tests of the library and the stress
+	@tools/install-deps.sh check
+	TSAN_OPTIONS='die_after_fork=0 halt_on_error=1' $(MAKE) BUILD=$(BUILD)-tsan SANITIZE='-fsanitize=thread' \
+		CFLAGS='-O1 -g -fno-omit-frame-pointer' STRESS_OPS=300000 check-tsan
+check-tsan: $(HEAP_TESTS) check-stress
+	@tests/run-unit.sh $(HEAP_TESTS)
+
+memcheck: $(STRESS_TESTS) ## the heap under stress in valgrind
+	@tools/install-deps.sh check
+	@for t in $(STRESS_TESTS); do valgrind -q --error-exitcode=99 $$t --ops 20000 || exit; done
 
 FORMATTED = $(shell git ls-files '*.c' '*.h' '*.cpp' '*.hpp' 2>/dev/null || \
 	find . '(' -name '*.[ch]' -o -name '*.[ch]pp' ')' -not -path './build*')
@@ -475,4 +496,4 @@ deb: ## build Debian packages, below $(BUILD)/deb
 	@tools/make-deb.sh $(BUILD)/deb
 
 clean: ## remove what was built
-	rm -rf $(BUILD) $(BUILD)-clang $(BUILD)-asan $(BUILD)-fuzz
+	rm -rf $(BUILD) $(BUILD)-clang $(BUILD)-asan $(BUILD)-tsan $(BUILD)-fuzz

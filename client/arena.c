@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "client/watch.h"
 
 /* The argument of experimental.arenas_create_ext, which no header of jemalloc's shows. */
 typedef struct ArenaConfig {
@@ -35,6 +36,23 @@ static int take_tidily(Units *u, uint64_t size, uint64_t alignment, uint64_t *re
         return units_take(u, size, alignment, ret_offset, ret_zero);
 }
 
+/*
+ * And what is behind it, if that is free: who writes beyond the last block shall be seen, too. Locked, or it would not
+ * be free any more.
+ */
+static void hide(Arena *a, uint64_t offset, uint64_t size)
+{
+        const uint64_t page = UINT64_C(1) << MAP_PAGE_SHIFT;
+
+        if (!watch_is_on)
+                return;
+        if (units_is_free(&a->units, offset + size, page))
+                size += page;
+        watch_hide(a->base + offset, size);
+        if (a->hidden < offset + size)
+                a->hidden = offset + size;
+}
+
 static void *on_alloc(extent_hooks_t *hooks, void *new_addr, size_t size, size_t alignment, bool *zero,
         bool *commit, unsigned index)
 {
@@ -50,6 +68,8 @@ static void *on_alloc(extent_hooks_t *hooks, void *new_addr, size_t size, size_t
                 r = units_take_at(&a->units, offset, size, &is_zero);
         } else
                 r = take_tidily(&a->units, size, alignment, &offset, &is_zero);
+        if (r == 0)
+                hide(a, offset, size);
         arena_unlock(a);
         if (r < 0)
                 return NULL;
@@ -262,6 +282,7 @@ void arena_deinit(Arena *a)
                 }
                 a->open = false;
         }
+        arena_show(a);
         units_deinit(&a->units);
         a->map = pagemap_free(a->map, a->reserved);
         (void)pthread_mutex_destroy(&a->lock);
@@ -388,6 +409,12 @@ bool arena_resize(Arena *a, void *block, size_t size)
         if (usable != before)
                 mark(a, block, usable, sizeclass_of(usable));
         return usable >= size;
+}
+
+void arena_show(Arena *a)
+{
+        watch_show(a->base, a->hidden);
+        a->hidden = 0;
 }
 
 void arena_count(Arena *a, uint64_t n_out[N_CLASSES])

@@ -41,6 +41,7 @@ typedef struct Arena {
         unsigned cache;  /* and that of its cache */
         bool open;       /* the jemalloc arena exists */
         bool closing;    /* extents come back for the last time */
+        uint64_t hidden; /* nothing from here on was ever hidden (watch.h) */
         size_t purge[3]; /* a mallctl name, looked up once */
         /* Blocks that somebody has. For CLASS_HUGE it is bytes; their number is CLASS_NONE's. */
         uint64_t n_out[N_CLASSES];
@@ -86,6 +87,9 @@ size_t arena_size_huge(Arena *a, const void *block);
 
 /* Let jemalloc hand back what is free, merged as far as it goes. */
 void arena_purge(Arena *a);
+
+/* Nothing of it is hidden any more (watch.h). */
+void arena_show(Arena *a);
 
 /*
  * Around fork(): no call into jemalloc is under way. In the child another thread may have held `lock`, which

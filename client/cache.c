@@ -14,6 +14,7 @@
 
 #include "client/internal.h"
 #include "client/steal.h"
+#include "client/watch.h"
 
 static Cache no_cache; /* matches no heap */
 
@@ -57,18 +58,30 @@ static unsigned refill_count(const Cache *c, unsigned class)
         return half < batch ? half : batch;
 }
 
+/* So that using it after it was freed is seen for as long as possible. */
+static void *take_oldest(Cache *c, unsigned class)
+{
+        void **first = c->firsts[class], *block = *first;
+
+        c->tops[class]--;
+        memmove(first, first + 1, cache_count(c, class) * sizeof(*first));
+        return block;
+}
+
 void *cache_take(Cache *c, Heap *h, unsigned class)
 {
         if (!cache_last(c, class)) {
                 unsigned n = depot_take(h->depot, class, c->tops[class]);
 
-                if (n == 0)
+                if (n == 0) {
                         n = arena_take(h->arena, class, c->tops[class], refill_count(c, class));
-                if (n == 0)
-                        return NULL;
+                        if (n == 0)
+                                return NULL;
+                        depot_want(h->depot, class, n);
+                }
                 c->tops[class] += n;
         }
-        return *--c->tops[class];
+        return watch_is_on ? take_oldest(c, class) : *--c->tops[class];
 }
 
 void cache_put(Cache *c, Heap *h, unsigned class, void *block)

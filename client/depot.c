@@ -63,6 +63,11 @@ static Batch *pop(DepotShelf *s)
         return b;
 }
 
+void depot_want(Depot *d, unsigned class, unsigned n)
+{
+        (void)atomic_fetch_add_explicit(&d->shelves[class].wanted, n, memory_order_relaxed);
+}
+
 bool depot_put(Depot *d, unsigned class, void *const *blocks, unsigned n)
 {
         DepotShelf *s = &d->shelves[class];
@@ -72,6 +77,11 @@ bool depot_put(Depot *d, unsigned class, void *const *blocks, unsigned n)
         if (atomic_load_explicit(&d->room, memory_order_relaxed) < (long)n)
                 return false;
         (void)pthread_mutex_lock(&s->lock);
+        if (s->n_blocks + n >
+                atomic_load_explicit(&s->wanted, memory_order_relaxed) + sizeclass_batch(class)) {
+                (void)pthread_mutex_unlock(&s->lock);
+                return false;
+        }
         b = s->spare;
         if (b)
                 s->spare = b->next;
@@ -124,6 +134,8 @@ unsigned depot_end_period(Depot *d, unsigned class)
         (void)pthread_mutex_lock(&s->lock);
         n = s->n_lowest;
         s->n_lowest = s->n;
+        atomic_store_explicit(&s->wanted, atomic_load_explicit(&s->wanted, memory_order_relaxed) / 2,
+                memory_order_relaxed);
         spare = s->spare;
         s->spare = NULL;
         (void)pthread_mutex_unlock(&s->lock);
@@ -150,6 +162,7 @@ void depot_forked(Depot *d)
                 (void)pthread_mutex_init(&s->lock, NULL);
                 s->full = s->spare = NULL;
                 s->n_blocks = 0;
+                atomic_store_explicit(&s->wanted, 0, memory_order_relaxed);
                 atomic_store_explicit(&s->n, 0, memory_order_relaxed);
         }
 }

@@ -9,6 +9,7 @@
 #include "base/parse.h"
 #include "client/cache.h"
 #include "client/steal.h"
+#include "client/watch.h"
 
 /* What nobody needs for this long goes back to the arena. */
 #define PERIOD_USEC (10 * USEC_PER_SEC)
@@ -38,15 +39,16 @@ int heap_init(Heap *h, Arena *arena)
 int heap_open(Heap *h)
 {
         static _Atomic uint64_t last_id;
-        bool fast = steal_init();
+        bool fast = steal_init(), watched = watch_init();
         int r = arena_open(h->arena);
 
         if (r < 0)
                 return r;
+        watch_begin(h);
         h->slot = h->arena->index;
         h->cache_id = atomic_fetch_add(&last_id, 1) + 1;
         atomic_store(&h->refuse, 0);
-        if (fast)
+        if (fast && !watched)
                 atomic_store(&h->id, h->cache_id);
         return 0;
 }
@@ -54,8 +56,10 @@ int heap_open(Heap *h)
 void heap_deinit(Heap *h)
 {
         heap_refuse(h, ESTALE);
-        if (h->arena->open)
+        if (h->arena->open) {
                 caches_forget(h);
+                watch_end(h);
+        }
         h->depot = depot_free(h->depot);
         (void)pthread_mutex_destroy(&h->caches_lock);
 }
@@ -73,6 +77,16 @@ void heap_change_size(Heap *h, uint64_t size)
         if (h->depot)
                 depot_change_room(h->depot, (int64_t)(size - before));
         heap_add_supply(h);
+}
+
+size_t heap_block_size(Heap *h, const void *ptr)
+{
+        unsigned class;
+
+        if (atomic_load_explicit(&h->refuse, memory_order_relaxed) != 0)
+                return 0;
+        class = heap_class_of(h, ptr);
+        return class == CLASS_HUGE ? arena_size_huge(h->arena, ptr) : class_sizes[class];
 }
 
 static void drain_class(Heap *h, unsigned class, unsigned n_batches)

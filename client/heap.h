@@ -96,6 +96,17 @@ static inline uint64_t heap_offset(const Heap *h, const void *ptr)
         return (uint64_t)(uintptr_t)ptr - (uint64_t)(uintptr_t)h->base;
 }
 
+/* CLASS_NONE for what is certainly not a block. */
+static inline unsigned heap_class_of(Heap *h, const void *ptr)
+{
+        uint64_t offset = heap_offset(h, ptr);
+
+        return offset < h->reserved ? pagemap_get(h->map, offset) : CLASS_NONE;
+}
+
+/* Bytes in a block; 0 if it is none that the page map knows, or the heap is dead. */
+size_t heap_block_size(Heap *h, const void *ptr);
+
 /* Take back all that is cached anywhere, and have it merged. */
 void heap_collect(Heap *h);
 

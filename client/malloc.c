@@ -12,6 +12,7 @@
 #include "client/pool.h"
 #include "client/pressure.h"
 #include "client/registry.h"
+#include "client/watch.h"
 
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -58,14 +59,14 @@ static noinline void *malloc_from_others(struct pmb_pool *pool, size_t size)
                 cache_end(&thread_caches);
                 if (unlikely(heap_tick(h)))
                         pool_idle(pool);
-                return likely(p) ? p : pressure_take(pool, size, 0);
+                return watch_taken(h, likely(p) ? p : pressure_take(pool, size, 0), size);
         }
         error = atomic_load(&h->refuse);
         if (error != 0)
                 return pressure_refuse(pool, error, size);
         /* Without a cache: this thread is ending. */
         p = arena_take_one(h->arena, size, 0);
-        return p ?: pressure_take(pool, size, 0);
+        return watch_taken(h, p ?: pressure_take(pool, size, 0), size);
 }
 
 /* Larger than the table, or another pool's turn. Busy. */
@@ -123,6 +124,7 @@ static bool is_dead(Heap *h)
 
 static noinline void free_huge(struct pmb_pool *pool, void *ptr)
 {
+        watch_given(&pool->heap, ptr, arena_size_huge(pool->heap.arena, ptr));
         if (!arena_put_huge(pool->heap.arena, ptr))
                 misuse_report(PMB_MISUSE_DOUBLE, pool, ptr);
         heap_add_supply(&pool->heap);
@@ -132,18 +134,20 @@ static noinline void free_to_others(struct pmb_pool *pool, void *ptr)
 {
         ThreadCaches *t = &thread_caches;
         int saved = errno;
-        uint64_t offset;
+        Heap *h = &pool->heap;
         unsigned class;
         Cache *c;
-        Heap *h;
 
-        h = &pool->heap;
         if (is_dead(h))
                 return;
-        offset = heap_offset(h, ptr);
-        class = offset < h->reserved ? pagemap_get(h->map, offset) : CLASS_NONE;
+        class = heap_class_of(h, ptr);
         if (class == CLASS_NONE) {
                 misuse_report(PMB_MISUSE_INVALID, pool, ptr);
+                return;
+        }
+        /* Tools know more than the page map does. */
+        if (watch_size(ptr, 1) == 0) {
+                misuse_report(PMB_MISUSE_DOUBLE, pool, ptr);
                 return;
         }
         if (class == CLASS_HUGE) {
@@ -156,6 +160,7 @@ static noinline void free_to_others(struct pmb_pool *pool, void *ptr)
         c = cache_enter(h);
         if (unlikely(!c)) {
                 if (!is_dead(h)) {
+                        watch_given(h, ptr, class_sizes[class]);
                         arena_put(h->arena, class, &ptr, 1);
                         heap_add_supply(h);
                 }
@@ -167,6 +172,7 @@ static noinline void free_to_others(struct pmb_pool *pool, void *ptr)
                 misuse_report(PMB_MISUSE_DOUBLE, pool, ptr);
                 return;
         }
+        watch_given(h, ptr, class_sizes[class]);
         cache_put(c, h, class, ptr);
         cache_end(t);
         if (unlikely(heap_tick(h)))
@@ -223,7 +229,7 @@ static noinline void free_sized_slow(struct pmb_pool *pool, void *ptr, size_t si
         size_t usable;
 
         cache_end(&thread_caches);
-        usable = pmb_usable_size(pool, ptr);
+        usable = pool && ptr ? heap_block_size(&pool->heap, ptr) : 0;
         if (usable > 0 && size > usable)
                 return misuse_report(PMB_MISUSE_SIZE, pool, ptr);
         pmb_free(pool, ptr);
@@ -252,18 +258,18 @@ fast void pmb_free_sized(struct pmb_pool *pool, void *ptr, size_t size)
 
 size_t pmb_usable_size(struct pmb_pool *pool, const void *ptr)
 {
-        uint64_t offset;
-        unsigned class;
+        size_t size;
 
         if (!ptr)
                 return 0;
         if (!pool)
                 pool = registry_find(ptr);
-        if (!pool || is_dead(&pool->heap))
+        if (!pool)
                 return 0;
-        offset = heap_offset(&pool->heap, ptr);
-        class = offset < pool->heap.reserved ? pagemap_get(pool->heap.map, offset) : CLASS_NONE;
-        return class == CLASS_HUGE ? arena_size_huge(pool->heap.arena, ptr) : class_sizes[class];
+        size = heap_block_size(&pool->heap, ptr);
+        /* Who asks may use all of it. */
+        watch_resized(&pool->heap, (void *)(uintptr_t)ptr, size, size);
+        return size;
 }
 
 /* ------------------------------------------------------------------------------------------ other shapes */
@@ -277,7 +283,7 @@ static void *take_one(struct pmb_pool *pool, size_t size, int flags)
         if (unlikely(error != 0))
                 return pressure_refuse(pool, error, size);
         p = heap_is_full(h, size) ? NULL : arena_take_one(h->arena, size, flags);
-        return p ?: pressure_take(pool, size, flags);
+        return watch_taken(h, p ?: pressure_take(pool, size, flags), size);
 }
 
 /* A block of whole pages that this thread has at hand. */
@@ -293,7 +299,7 @@ static void *take_cached(struct pmb_pool *pool, size_t size)
         if (p)
                 c->tops[class]--;
         cache_end(&thread_caches);
-        return p;
+        return watch_taken(&pool->heap, p, size);
 }
 
 /*
@@ -311,8 +317,14 @@ void *pmb_calloc(struct pmb_pool *pool, size_t n, size_t size)
                 p = alloc(pool, bytes);
         else {
                 p = take_cached(pool, bytes);
-                if (!p)
-                        return take_one(pool, bytes, MALLOCX_ZERO);
+                if (!p) {
+                        /* jemalloc must not clear what is hidden still. */
+                        int flags = watch_is_on ? 0 : MALLOCX_ZERO;
+
+                        p = take_one(pool, bytes, flags);
+                        if (flags != 0)
+                                return p;
+                }
         }
         return p ? memset(p, 0, bytes) : NULL;
 }
@@ -329,6 +341,7 @@ static bool is_power_of_two(size_t n)
 void *pmb_aligned_alloc(struct pmb_pool *pool, size_t alignment, size_t size)
 {
         size_t rounded;
+        void *p;
 
         if (!is_power_of_two(alignment))
                 return pressure_refuse(pool, atomic_load(&pool->heap.refuse) ?: EINVAL, size);
@@ -336,9 +349,12 @@ void *pmb_aligned_alloc(struct pmb_pool *pool, size_t alignment, size_t size)
                 return pressure_refuse(pool, atomic_load(&pool->heap.refuse) ?: ENOMEM,
                         alignment > size ? alignment : size);
         rounded = ((size ?: 1) + alignment - 1) & ~(alignment - 1);
-        if (alignment <= (size_t)1 << MAP_PAGE_SHIFT)
-                return alloc(pool, rounded);
-        return take_one(pool, size ?: 1, MALLOCX_ALIGN(alignment));
+        if (alignment > (size_t)1 << MAP_PAGE_SHIFT)
+                return take_one(pool, size ?: 1, MALLOCX_ALIGN(alignment));
+        p = alloc(pool, rounded);
+        if (p)
+                watch_resized(&pool->heap, p, rounded, size);
+        return p;
 }
 
 int pmb_posix_memalign(struct pmb_pool *pool, void **ret, size_t alignment, size_t size)

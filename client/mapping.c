@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "client/unit.h"
+#include "client/watch.h"
 
 static void *reserve(void *at, uint64_t size, int flags)
 {
@@ -111,20 +112,29 @@ int mapping_attach(Mapping *m, int fd, uint64_t length)
         return mapping_extend(m, length);
 }
 
+/*
+ * Where the child has nothing since it was not inherited; whatever else may be there by now stays. Valgrind does not
+ * know of MADV_DONTFORK, and would look for another place.
+ */
+static int into_hole(void)
+{
+        return watch_is_on ? MAP_FIXED : MAP_FIXED_NOREPLACE;
+}
+
 void mapping_forked(Mapping *m, bool has_memory)
 {
         uint64_t kept = has_memory ? m->mapped : 0;
 
         m->fd = safe_close(m->fd);
         if (m->base && kept < m->reserved)
-                (void)reserve(m->base + kept, m->reserved - kept, MAP_FIXED_NOREPLACE);
+                (void)reserve(m->base + kept, m->reserved - kept, into_hole());
 }
 
 int mapping_replace(Mapping *m)
 {
-        if (m->mapped > 0 && mmap(m->base, m->mapped, PROT_READ | PROT_WRITE,
-                                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1,
-                                     0) == MAP_FAILED)
+        if (m->mapped > 0 &&
+                mmap(m->base, m->mapped, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | into_hole(), -1, 0) == MAP_FAILED)
                 return -errno;
         return 0;
 }

@@ -22,11 +22,12 @@
  * and set their ret_ parameters only on success. The allocation functions behave as their C17 and POSIX
  * namesakes and set errno. All sizes are bytes. Unless said otherwise every function may be called by any
  * thread at any time; a function that frees an object (pmb_pool_close, the last pmb_client_unref) must be
- * the last use of it. Nothing is printed, no signal handler is installed, the application's malloc is not
- * touched.
+ * the last use of it. Nothing is printed, no signal handler is installed unless pmb_set_fault_handler() asks
+ * for it, the application's malloc is not touched.
  *
- * Memory that runs out is always NULL with errno ENOMEM, never a signal; pmb_pool_explain() says why. The
- * only thing that makes pool memory raise SIGBUS is a revocation by an administrator.
+ * Memory that runs out is always NULL with errno ENOMEM, never a signal; pmb_pool_explain() says why. What
+ * makes pool memory raise SIGBUS is a revocation by an administrator, and memory that is broken: see
+ * pmb_set_fault_handler().
  *
  * Structures that the program fills in are to be zero where it says nothing, and event types that it does not
  * know are to be ignored: a later version may have more of both.
@@ -404,13 +405,54 @@ enum pmb_misuse {
  * no block begins: never used, given back, or inside of a block of 16 KiB and more (INVALID); the block that
  * this thread was the last to free in its size class (DOUBLE); a block of more than 8 MiB that was freed
  * before (DOUBLE, or INVALID); a size that the block does not have (SIZE). Not noticed are other blocks that
- * were freed before, and pointers into pages in which some block begins but not there: telling those would
+ * were freed before, unless AddressSanitizer or valgrind watches, and pointers into pages in which some block begins but not there: telling those would
  * cost more than allocating does. The table is exact for whole pages of larger blocks, and may be of old for
  * pages that small blocks share.
  */
 void pmb_set_misuse_handler(
         void (*handler)(enum pmb_misuse what, struct pmb_pool *pool, const void *ptr, void *userdata),
         void *userdata);
+
+/* ------------------------------------------------------------------------------------------------ faults */
+
+enum pmb_fault_reason {
+        /* There is no memory behind the page: the pool was revoked, the unit was given back, or the store knows
+         * that the page cannot be read. */
+        PMB_FAULT_GONE = 1,
+        PMB_FAULT_BROKEN = 2, /* the hardware has found just now that the memory is broken */
+};
+
+/* A SIGBUS in the memory of a pool. */
+struct pmb_fault {
+        enum pmb_fault_reason reason;
+        struct pmb_pool *pool; /* not to be used by the handler, see below */
+        uint64_t id;           /* of the pool, as in struct pmb_pool_info */
+        uint64_t offset;       /* bytes from pmb_pool_base() to what was touched */
+        uint64_t length;       /* BROKEN: bytes that are lost, from @offset rounded down to a multiple of
+                                  this; otherwise 0 */
+        const void *address;   /* what was touched */
+};
+
+/**
+ * pmb_set_fault_handler - be told which pool a SIGBUS is of
+ * @handler: called on the thread that has touched the memory, as a signal handler is: it may do what
+ *           signal-safety(7) allows, and none of the functions of this library is among that. NULL for none:
+ *           what handled SIGBUS before does so again
+ *
+ * The handler returns 0 when there is memory now, for example because it has mapped something there: the
+ * access is tried again. It may leave by siglongjmp() when the program itself has touched the memory, not a
+ * function of this library on its behalf (pmb_calloc(), pmb_realloc() and pmb_defrag() do). With any other
+ * answer, and for every SIGBUS that is of no pool, what was installed before is called, which by default
+ * ends the process.
+ *
+ * There is one handler for the process, and this is the only function that installs a signal handler, with
+ * SA_ONSTACK. A program that installs one of its own for SIGBUS later has to call the one before, as this
+ * one does. Removing does nothing to such a later handler. Changes must not run at the same time as others
+ * of SIGBUS. Children inherit the handler.
+ *
+ * Returns 0 or a negative errno of sigaction().
+ */
+int pmb_set_fault_handler(int (*handler)(const struct pmb_fault *fault, void *userdata), void *userdata);
 
 /* ------------------------------------------------------------------------------------------------ events */
 

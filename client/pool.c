@@ -230,6 +230,7 @@ static int take_copy(struct pmb_pool *pool)
         uint64_t start = UINT64_MAX, end;
         int r;
 
+        arena_show(&pool->arena);
         r = mapping_replace(&pool->mapping);
         if (r < 0)
                 return r;

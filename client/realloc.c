@@ -14,13 +14,19 @@
 #include "client/misuse.h"
 #include "client/pool.h"
 #include "client/pressure.h"
+#include "client/watch.h"
 
+/* What is cut off is hidden before others can get it. */
 static bool resize_in_place(Heap *h, void *ptr, size_t old, size_t size)
 {
         if (old < LARGE_SIZE_MIN || size <= SMALL_SIZE_MAX)
                 return false;
+        if (size < old)
+                watch_resized(h, ptr, old, size);
         if (!arena_resize(h->arena, ptr, size))
                 return false;
+        if (size >= old)
+                watch_resized(h, ptr, old, size);
         if (size < old)
                 heap_add_supply(h);
         return true;
@@ -36,45 +42,48 @@ static void *malloc_if_easy(Heap *h, size_t size)
                 return NULL;
         p = cache_take(c, h, sizeclass_of(size));
         cache_end(&thread_caches);
-        return p;
+        return watch_taken(h, p, size);
 }
 
 void *pmb_realloc(struct pmb_pool *pool, void *ptr, size_t size)
 {
         Heap *h = &pool->heap;
         int error = atomic_load_explicit(&h->refuse, memory_order_relaxed);
+        size_t old, asked;
         unsigned class;
-        uint64_t offset;
-        size_t old;
         void *p;
 
         if (!ptr)
                 return pmb_malloc(pool, size);
         if (error != 0)
                 return pressure_refuse(pool, error, size);
-        offset = heap_offset(h, ptr);
-        class = offset < h->reserved ? pagemap_get(h->map, offset) : CLASS_NONE;
-        old = pmb_usable_size(pool, ptr);
-        if (old == 0) {
+        class = heap_class_of(h, ptr);
+        old = heap_block_size(h, ptr);
+        asked = watch_size(ptr, old);
+        if (asked == 0) {
                 misuse_report(PMB_MISUSE_INVALID, pool, ptr);
                 return pressure_refuse(pool, EINVAL, size);
         }
-        if (class != CLASS_HUGE && sizeclass_of(size) == class)
+        if (class != CLASS_HUGE && sizeclass_of(size) == class) {
+                watch_resized(h, ptr, old, size);
                 return ptr;
+        }
         if (resize_in_place(h, ptr, old, size))
                 return ptr;
 
         if (size < old) {
                 p = malloc_if_easy(h, size);
-                if (!p)
+                if (!p) {
+                        watch_resized(h, ptr, old, size);
                         return ptr;
+                }
         } else {
                 p = pmb_malloc(pool, size);
                 if (!p)
                         /* All that was cached is in the arena now: there may be room behind the block. */
                         return resize_in_place(h, ptr, old, size) ? ptr : NULL;
         }
-        memcpy(p, ptr, size < old ? size : old);
+        memcpy(p, ptr, size < asked ? size : asked);
         pmb_free(pool, ptr);
         return p;
 }
@@ -85,14 +94,14 @@ void *pmb_realloc(struct pmb_pool *pool, void *ptr, size_t size)
  */
 void *pmb_defrag(struct pmb_pool *pool, void *ptr)
 {
-        size_t size = pmb_usable_size(pool, ptr);
+        size_t size = heap_block_size(&pool->heap, ptr), asked = watch_size(ptr, size);
         int saved = errno;
         void *p = NULL;
 
-        if (size > 0)
-                p = arena_take_lower(pool->heap.arena, ptr, size);
+        if (asked > 0)
+                p = watch_taken(&pool->heap, arena_take_lower(pool->heap.arena, ptr, size), asked);
         if (p) {
-                memcpy(p, ptr, size);
+                memcpy(p, ptr, asked);
                 pmb_free(pool, ptr);
         }
         errno = saved;

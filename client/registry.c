@@ -10,6 +10,8 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -53,14 +55,20 @@ static void copy(Entry *to, const Entry *from)
         put(to, get(&from->start), get(&from->end), atomic_load(&from->pool));
 }
 
-static void begin_change(void)
+static void begin_change(sigset_t *ret_mask)
 {
+        sigset_t bus;
+
+        (void)sigemptyset(&bus);
+        (void)sigaddset(&bus, SIGBUS);
+        (void)pthread_sigmask(SIG_BLOCK, &bus, ret_mask);
         atomic_fetch_add(&sequence, 1);
 }
 
-static void end_change(void)
+static void end_change(const sigset_t *mask)
 {
         atomic_fetch_add(&sequence, 1);
+        (void)pthread_sigmask(SIG_SETMASK, mask, NULL);
 }
 
 void registry_lock(void)
@@ -97,17 +105,18 @@ static Table *table_with_room(void)
 static int add(struct pmb_pool *pool, uintptr_t start, uintptr_t end)
 {
         Table *t = table_with_room();
+        sigset_t mask;
         size_t n, i;
 
         if (!t)
                 return -ENOMEM;
         n = atomic_load(&t->n);
-        begin_change();
+        begin_change(&mask);
         for (i = n; i > 0 && get(&t->entries[i - 1].start) > start; i--)
                 copy(&t->entries[i], &t->entries[i - 1]);
         put(&t->entries[i], start, end, pool);
         atomic_store(&t->n, n + 1);
-        end_change();
+        end_change(&mask);
         return 0;
 }
 
@@ -123,6 +132,7 @@ int registry_add(struct pmb_pool *pool, const void *base, uint64_t size)
 
 void registry_remove(struct pmb_pool *pool)
 {
+        sigset_t mask;
         Table *t;
         size_t n, i = 0;
 
@@ -132,11 +142,11 @@ void registry_remove(struct pmb_pool *pool)
         while (i < n && atomic_load(&t->entries[i].pool) != pool)
                 i++;
         if (i < n) {
-                begin_change();
+                begin_change(&mask);
                 for (; i + 1 < n; i++)
                         copy(&t->entries[i], &t->entries[i + 1]);
                 atomic_store(&t->n, n - 1);
-                end_change();
+                end_change(&mask);
         }
         registry_unlock();
 }
@@ -160,21 +170,35 @@ static struct pmb_pool *find(uintptr_t address)
         return NULL;
 }
 
+/* False if somebody was changing the table. */
+static bool try_to_find(const void *ptr, struct pmb_pool **ret)
+{
+        unsigned before = atomic_load_explicit(&sequence, memory_order_acquire);
+
+        if (before & 1)
+                return false;
+        *ret = find((uintptr_t)ptr);
+        return atomic_load_explicit(&sequence, memory_order_relaxed) == before;
+}
+
 struct pmb_pool *registry_find(const void *ptr)
 {
-        for (;;) {
-                unsigned before = atomic_load_explicit(&sequence, memory_order_acquire);
-                struct pmb_pool *pool;
+        struct pmb_pool *pool;
 
-                if (before & 1) {
-                        registry_lock(); /* sleeps until the writer is done */
-                        registry_unlock();
-                        continue;
-                }
-                pool = find((uintptr_t)ptr);
-                if (atomic_load_explicit(&sequence, memory_order_relaxed) == before)
-                        return pool;
+        while (!try_to_find(ptr, &pool)) {
+                registry_lock(); /* sleeps until the writer is done */
+                registry_unlock();
         }
+        return pool;
+}
+
+struct pmb_pool *registry_find_in_handler(const void *ptr)
+{
+        struct pmb_pool *pool;
+
+        while (!try_to_find(ptr, &pool))
+                (void)sched_yield();
+        return pool;
 }
 
 void registry_for_each(void (*fn)(struct pmb_pool *pool))

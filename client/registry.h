@@ -18,6 +18,10 @@ void registry_remove(struct pmb_pool *pool);
 
 struct pmb_pool *registry_find(const void *ptr);
 
+/* The same for a handler of SIGBUS: it takes no lock. Whoever changes the table has that signal blocked, so
+ * the thread that is waited for is another one. */
+struct pmb_pool *registry_find_in_handler(const void *ptr);
+
 /* Around fork(): the table does not change in between. */
 void registry_lock(void);
 void registry_unlock(void);

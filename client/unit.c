@@ -329,6 +329,13 @@ uint32_t units_needed_for(const Units *u, uint64_t bytes)
         return UINT32_MAX;
 }
 
+bool units_is_free(const Units *u, uint64_t offset, uint64_t size)
+{
+        const Range *r = ranges_before(&u->free, offset + 1);
+
+        return r && r->start + r->size >= offset + size;
+}
+
 uint32_t units_count_free(const Units *u)
 {
         uint64_t limit = UINT64_MAX, n = 0;

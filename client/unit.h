@@ -96,6 +96,9 @@ uint32_t units_needed_for(const Units *u, uint64_t bytes);
  */
 bool units_used_before(const Units *u, uint64_t limit, uint64_t *ret_start, uint64_t *ret_end);
 
+/* Is all of that free? */
+bool units_is_free(const Units *u, uint64_t offset, uint64_t size);
+
 /* Units that units_begin_give() could give back. */
 uint32_t units_count_free(const Units *u);
 

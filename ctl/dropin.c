@@ -11,23 +11,25 @@
 #include <unistd.h>
 
 #include "base/parse.h"
-#include "ctl/limits.h"
 
-#define KEYS_MAX 8
 #define FILE_MAX 4096
 
+const DropinKind dropin_set_limit = {"set-limit", "Tenant", {"Bytes", "Pools", "PoolBytes"}};
+const DropinKind dropin_drain = {"drain", "Store", {"Drained"}};
+
 struct Dropin {
+        const DropinKind *kind;
         char *path;
         char *directory;
-        char *tenant;
-        char *values[KEYS_MAX]; /* by limit_names; NULL: not there */
-        char *before;           /* the whole text; NULL: there was no file */
+        char *name;
+        char *values[DROPIN_KEYS_MAX]; /* by kind->keys; NULL: not there */
+        char *before;                  /* the whole text; NULL: there was no file */
 };
 
-static int find_key(const char *key, size_t length)
+static int find_key(const Dropin *d, const char *key, size_t length)
 {
-        for (int i = 0; limit_names[i].key; i++)
-                if (strlen(limit_names[i].key) == length && strncmp(limit_names[i].key, key, length) == 0)
+        for (int i = 0; i < DROPIN_KEYS_MAX && d->kind->keys[i]; i++)
+                if (strlen(d->kind->keys[i]) == length && strncmp(d->kind->keys[i], key, length) == 0)
                         return i;
         return -ENOENT;
 }
@@ -35,7 +37,7 @@ static int find_key(const char *key, size_t length)
 static int take_line(Dropin *d, const char *line, size_t length)
 {
         const char *equals = memchr(line, '=', length);
-        int i = equals ? find_key(line, (size_t)(equals - line)) : -ENOENT;
+        int i = equals ? find_key(d, line, (size_t)(equals - line)) : -ENOENT;
 
         if (i < 0)
                 return 0; /* a comment, or the heading */
@@ -70,18 +72,19 @@ static int read_it(Dropin *d)
         return 0;
 }
 
-int dropin_open(const char *config, const char *tenant, Dropin **ret)
+int dropin_open(const char *config, const DropinKind *kind, const char *name, Dropin **ret)
 {
         _cleanup_(cleanup_dropin_free) Dropin *d = calloc(1, sizeof(*d));
         int r;
 
-        if (!name_is_valid(tenant))
+        if (!name_is_valid(name))
                 return -EINVAL;
         if (!d)
                 return -ENOMEM;
-        d->tenant = strdup(tenant);
-        if (!d->tenant || asprintf(&d->directory, "%s.d", config) < 0 ||
-                asprintf(&d->path, "%s.d/zz-set-limit-%s.conf", config, tenant) < 0)
+        d->kind = kind;
+        d->name = strdup(name);
+        if (!d->name || asprintf(&d->directory, "%s.d", config) < 0 ||
+                asprintf(&d->path, "%s.d/zz-%s-%s.conf", config, kind->verb, name) < 0)
                 return -ENOMEM;
         r = read_it(d);
         if (r < 0)
@@ -94,11 +97,11 @@ Dropin *dropin_free(Dropin *d)
 {
         if (!d)
                 return NULL;
-        for (size_t i = 0; i < KEYS_MAX; i++)
+        for (size_t i = 0; i < DROPIN_KEYS_MAX; i++)
                 free(d->values[i]);
         free(d->path);
         free(d->directory);
-        free(d->tenant);
+        free(d->name);
         free(d->before);
         free(d);
         return NULL;
@@ -111,7 +114,7 @@ const char *dropin_path(const Dropin *d)
 
 int dropin_set(Dropin *d, const char *key, const char *value)
 {
-        int i = find_key(key, strlen(key));
+        int i = find_key(d, key, strlen(key));
 
         if (i < 0)
                 return i;
@@ -161,12 +164,12 @@ int dropin_write(const Dropin *d)
         if (!f)
                 return -ENOMEM;
         (void)fprintf(f,
-                "# Written by pmbrokerctl set-limit --permanent, which keeps nothing else in here.\n"
-                "[Tenant %s]\n",
-                d->tenant);
-        for (size_t i = 0; limit_names[i].key; i++)
+                "# Written by pmbrokerctl %s --permanent, which keeps nothing else in here.\n"
+                "[%s %s]\n",
+                d->kind->verb, d->kind->section, d->name);
+        for (size_t i = 0; i < DROPIN_KEYS_MAX; i++)
                 if (d->values[i]) {
-                        (void)fprintf(f, "%s=%s\n", limit_names[i].key, d->values[i]);
+                        (void)fprintf(f, "%s=%s\n", d->kind->keys[i], d->values[i]);
                         any = true;
                 }
         if (fclose(f) != 0)

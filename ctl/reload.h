@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 
-/* Having the configuration read again, for reload and for set-limit --permanent. */
+/* Having the configuration read again, for reload and for what is done --permanent. */
 
 #include "ctl/connection.h"
 

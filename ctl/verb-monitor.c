@@ -31,6 +31,8 @@ static const char *kind_to_string(Pmbroker__V1__HappenedKind kind)
                 [PMBROKER__V1__HAPPENED_KIND__CONFIG_RELOADED] = "config-reloaded",
                 [PMBROKER__V1__HAPPENED_KIND__STORE_PROVISIONED] = "store-provisioned",
                 [PMBROKER__V1__HAPPENED_KIND__STORE_DEPROVISIONED] = "store-deprovisioned",
+                [PMBROKER__V1__HAPPENED_KIND__STORE_IS_AVAILABLE] = "store-available",
+                [PMBROKER__V1__HAPPENED_KIND__STORE_NOT_AVAILABLE] = "store-unavailable",
         };
 
         return (unsigned)kind < ELEMENTSOF(names) ? names[kind] : "unknown";
@@ -101,7 +103,7 @@ static int print_event(const Pmbroker__V1__Happened *h, const Arguments *argumen
                 if (h->lost > 0 && !arguments->quiet)
                         message_note("%" PRIu64 " events were lost: this is read too slowly", h->lost);
                 format_time(when, h->time_usec);
-                (void)printf("%s %-16s %s\n", when, kind_to_string(h->kind), text);
+                (void)printf("%s %-19s %s\n", when, kind_to_string(h->kind), text);
         }
         if (fflush(stdout) == 0)
                 return EXIT_DONE;

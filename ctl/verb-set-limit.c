@@ -7,20 +7,16 @@
 
 #include "ctl/verb.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "ctl/connection.h"
-#include "ctl/dropin.h"
 #include "ctl/exit.h"
 #include "ctl/json.h"
 #include "ctl/limits.h"
 #include "ctl/message.h"
-#include "ctl/reload.h"
-
-#define DEFAULT_CONFIG PMBROKER_SYSCONFDIR "/pmbroker/pmbrokerd.conf"
+#include "ctl/permanent.h"
 
 static int parse_operands(const Arguments *arguments, Pmbroker__V1__SetLimit *ret)
 {
@@ -52,12 +48,6 @@ static int ask(CtlConnection *c, Pmbroker__V1__SetLimit *body)
         return ctl_request(c, &request, &answer);
 }
 
-static int cannot_write(const Dropin *dropin, int error)
-{
-        message_error("cannot write %s: %s", dropin_path(dropin), strerror(-error));
-        return EXIT_REFUSED;
-}
-
 /* The words as they stand on the command line; they have been parsed, so that they have a "=". */
 static int fill_dropin(Dropin *dropin, const Arguments *arguments)
 {
@@ -75,37 +65,21 @@ static int fill_dropin(Dropin *dropin, const Arguments *arguments)
 
 static int set_permanently(CtlConnection *c, const Arguments *arguments, Pmbroker__V1__SetLimit *body)
 {
-        const char *config = arguments->config ? arguments->config : DEFAULT_CONFIG;
         _cleanup_(cleanup_dropin_free) Dropin *dropin = NULL;
-        _cleanup_(cleanup_wire_free_server) Pmbroker__V1__ServerPacket *answer = NULL;
         Pmbroker__V1__SetLimit nothing = PMBROKER__V1__SET_LIMIT__INIT, back = PMBROKER__V1__SET_LIMIT__INIT;
         int r;
 
         /* Whether there is such a tenant, and whether we may, before anything is written. */
         nothing.tenant = back.tenant = body->tenant;
         r = ask(c, &nothing);
-        if (r != EXIT_DONE)
-                return r;
-        r = dropin_open(config, body->tenant, &dropin);
-        if (r < 0) {
-                message_error("cannot read the drop-in of tenant %s beside %s: %s", body->tenant, config,
-                        strerror(-r));
-                return EXIT_REFUSED;
-        }
-        r = fill_dropin(dropin, arguments);
-        if (r != EXIT_DONE)
-                return r;
-        r = dropin_write(dropin);
-        if (r < 0)
-                return cannot_write(dropin, r);
-        r = reload_request(c, &answer);
         if (r == EXIT_DONE)
-                r = reload_tell(answer->reloaded, arguments->quiet);
-        if (r != EXIT_DONE) {
-                int restored = dropin_restore(dropin);
-
-                return restored < 0 ? cannot_write(dropin, restored) : r;
-        }
+                r = permanent_open(arguments, &dropin_set_limit, body->tenant, &dropin);
+        if (r == EXIT_DONE)
+                r = fill_dropin(dropin, arguments);
+        if (r == EXIT_DONE)
+                r = permanent_apply(c, arguments, dropin);
+        if (r != EXIT_DONE)
+                return r;
         back.clear = body->set | body->clear;
         r = ask(c, &back);
         if (r == EXIT_DONE && !arguments->quiet && !arguments->table.json)
@@ -140,16 +114,10 @@ int verb_set_limit(const Arguments *arguments)
         _cleanup_(cleanup_ctl_disconnect) CtlConnection *c = NULL;
         int r;
 
-        if (arguments->permanent && arguments->host) {
-                message_error("--permanent writes a file of that host: run it there");
-                return EXIT_USAGE;
-        }
-        if (arguments->config && !arguments->permanent) {
-                message_error("--config means nothing without --permanent");
-                return EXIT_USAGE;
-        }
         body.tenant = (char *)(uintptr_t)arguments->operands[0];
-        r = parse_operands(arguments, &body);
+        r = permanent_check(arguments);
+        if (r == EXIT_DONE)
+                r = parse_operands(arguments, &body);
         if (r == EXIT_DONE)
                 r = ctl_connect(arguments, &c);
         if (r == EXIT_DONE)

@@ -142,12 +142,17 @@ const Verb verbs[] = {
                 .operands = "STORE",
                 .operands_min = 1,
                 .operands_max = 1,
-                .takes = TAKES_UNDO,
+                .takes = TAKES_UNDO | TAKES_PERMANENT | TAKES_CONFIG,
                 .summary = "let a store run empty: no new pools",
                 .details = "The pools that it has stay, and may be resized. Until --undo, or a restart of "
-                           "the broker.",
+                           "the broker.\n"
+                           "With --permanent, as root, it is written to a drop-in beside the configuration, "
+                           "too, "
+                           "or with\n"
+                           "--undo removed from there.",
                 .examples = "  pmbrokerctl drain pmem0\n"
-                            "  pmbrokerctl drain --undo pmem0\n",
+                            "  pmbrokerctl drain --undo pmem0\n"
+                            "  pmbrokerctl drain --permanent pmem0\n",
                 .run = verb_drain,
         },
         {

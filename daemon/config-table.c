@@ -131,6 +131,8 @@ const Setting config_table[] = {
         {SECTION_STORE, "Provision", &config_type_enum, STORE(provision), "auto", NAMES(provision_names),
                 .store_types = FOR(FSDAX) | FOR(KMEM),
                 .help = "fsdax, kmem: make what is missing at start, or only by pmbrokerctl provision --apply."},
+        {SECTION_STORE, "Drained", &config_type_switch, STORE(drained), "no",
+                .help = "Give out no new pools of it; those that it has stay."},
 
         {SECTION_TENANT, "User", &config_type_user_list, TENANT(users), NULL,
                 .help = "Users that are this tenant."},

@@ -69,6 +69,7 @@ typedef struct StoreSettings {
         bool require_dax;
         bool init_labels;
         bool trusted_tenants;
+        bool drained;
 } StoreSettings;
 
 typedef struct TenantSettings {

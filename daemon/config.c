@@ -318,6 +318,7 @@ static void build_store(const Section *s, StoreConfig *ret)
                 .init_labels = store->init_labels,
                 .manual = store->provision == 1,
                 .trusted_tenants = store->trusted_tenants,
+                .drained = store->drained,
         };
         /* Checked when they were parsed: they fit. */
         (void)snprintf(ret->region, sizeof(ret->region), "%s", store->region ? store->region : "");

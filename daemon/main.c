@@ -323,9 +323,10 @@ static int reload_provisioner(char *reason, size_t size, void *userdata)
                 } else {
                         config_free(p->config);
                         p->config = config;
+                        log_info("configuration read again");
                 }
         }
-        reload_end(r >= 0);
+        reload_end();
         return r;
 }
 

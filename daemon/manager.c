@@ -11,9 +11,11 @@
 #include "ipc/chronicle.h"
 #include "ipc/lifetime.h"
 #include "ipc/server.h"
+#include "ipc/service.h"
 #include "log.h"
 #include "recover.h"
 #include "reload.h"
+#include "stores-told.h"
 
 #define RECOVERY_AGAIN_USEC (100 * UINT64_C(1000))
 
@@ -26,6 +28,7 @@ struct Manager {
         Recovery *recovery;
         bool recovery_pending; /* the stores changed while one was running */
         sd_event_source *again;
+        StoresTold told;
 };
 
 /* ----------------------------------------------------------------------------------------- configuration */
@@ -40,6 +43,14 @@ static bool matches_units(const Config *config)
                                 return true;
                 }
         return false;
+}
+
+/* For stores that are there: others are not before they were learned from the provisioner. */
+static void configure_drained(Manager *m)
+{
+        for (size_t i = 0; i < m->config->n_stores; i++)
+                broker_configure_drained(
+                        m->server->broker, m->config->stores[i].name, m->config->stores[i].drained);
 }
 
 static int apply_config(Manager *m, Config *config)
@@ -57,6 +68,7 @@ static int apply_config(Manager *m, Config *config)
                                     });
         config_free(m->config);
         m->config = config;
+        configure_drained(m);
         return 0;
 }
 
@@ -80,19 +92,64 @@ static int reload(bool apply, char **ret_message, void *userdata)
                         (void)log_errno(LOG_ERR, r, "cannot use the new configuration, the old one stays");
                 }
         }
-        reload_end(r >= 0);
+        reload_end();
         return r;
 }
 
-static int on_sighup(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata)
+static void apply_reload(Manager *m)
 {
         _cleanup_free_ char *message = NULL;
+
+        if (reload(/* apply= */ true, &message, m) >= 0)
+                chronicle(m->server, &(Happening){.kind = PMBROKER__V1__HAPPENED_KIND__CONFIG_RELOADED});
+}
+
+static void on_provisioner_reloaded(const JobReply *reply, const void *tail, int *fd, void *userdata)
+{
         Manager *m = userdata;
+        JobStep step;
+
+        (void)fd;
+        if (reply->error == -ECANCELED) /* we are about to exit */
+                return;
+        if (reply->error == -ECONNRESET || (reply->error == 0 && reply->n == 0)) {
+                apply_reload(m); /* one that was lost reads it when it starts */
+                return;
+        }
+        if (reply->error < 0)
+                (void)log_errno(LOG_ERR, reply->error,
+                        "the provisioner cannot read the configuration, the old one stays");
+        else {
+                memcpy(&step, tail, sizeof(step));
+                step.text[sizeof(step.text) - 1] = '\0';
+                log_error("%s; the old configuration stays", step.text);
+        }
+        reload_end();
+}
+
+/* As a request to reload: stores are the provisioner's, tenants ours, and both or neither change. */
+static int on_sighup(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata)
+{
+        JobRequest request = {.kind = JOB_RELOAD};
+        Manager *m = userdata;
+        Config *config;
+        int r;
 
         (void)source;
         (void)si;
-        if (reload(/* apply= */ true, &message, m) >= 0)
-                chronicle(m->server, &(Happening){.kind = PMBROKER__V1__HAPPENED_KIND__CONFIG_RELOADED});
+        r = reload_begin(m->config_path, m->config_must_exist, &config, /* ret_message= */ NULL);
+        if (r < 0) {
+                reload_end();
+                return 0;
+        }
+        config_free(config);
+        r = jobs_send(m->server->jobs, NULL, &request, NULL, 0, on_provisioner_reloaded, m);
+        if (r == -ENOTCONN)
+                apply_reload(m);
+        else if (r < 0) {
+                (void)log_errno(LOG_ERR, r, "cannot read the configuration again, the old one stays");
+                reload_end();
+        }
         return 0;
 }
 
@@ -121,6 +178,7 @@ static void on_recovered(int error, void *userdata)
                 return;
         }
         if (error < 0) {
+                service_stores_known(m->server);
                 if (error != -ECONNRESET && error != -ECANCELED)
                         (void)log_errno(
                                 LOG_WARNING, error, "cannot learn what the provisioner has, asking again");
@@ -129,12 +187,15 @@ static void on_recovered(int error, void *userdata)
                                 m->event, &m->again, CLOCK_MONOTONIC, RECOVERY_AGAIN_USEC, 0, on_again, m);
                 return;
         }
+        configure_drained(m);
         if (m->recovery_pending) {
                 start_recovery(m);
                 return;
         }
         m->server->ready = true;
         lifetime_tick(m->server);
+        service_stores_known(m->server);
+        stores_told_update(&m->told, m->server, /* settled= */ true);
         (void)sd_notify(0, "STATUS=Serving");
 }
 
@@ -150,6 +211,14 @@ static void start_recovery(Manager *m)
                 on_recovered(r, m);
 }
 
+static int learn_stores(void *userdata)
+{
+        Manager *m = userdata;
+
+        start_recovery(m);
+        return m->recovery ? 0 : -ENOTCONN;
+}
+
 static void on_connected(void *userdata)
 {
         start_recovery(userdata);
@@ -163,6 +232,7 @@ static void on_disconnected(void *userdata)
         m->server->metrics.provisioner_lost++;
         m->recovery_pending = false;
         broker_stores_lost(m->server->broker);
+        stores_told_update(&m->told, m->server, /* settled= */ false);
         (void)sd_notify(0, "STATUS=Waiting for the provisioner");
 }
 
@@ -181,6 +251,7 @@ static void on_job_event(const JobReply *event, const void *tail, void *userdata
                 store.name[sizeof(store.name) - 1] = '\0';
                 store.reason[sizeof(store.reason) - 1] = '\0';
                 broker_set_unavailable(m->server->broker, store.name, store.reason);
+                stores_told_update(&m->told, m->server, /* settled= */ false);
                 break;
         case JOB_EVENT_AUDIT:
                 pool = broker_find_pool(m->server->broker, event->pool);
@@ -233,7 +304,7 @@ int manager_new(const ManagerOptions *options, Config *config, Manager **ret)
                                 .disconnected = on_disconnected,
                                 .event = on_job_event,
                                 .userdata = m},
-                        .hooks = {.reload = reload, .userdata = m},
+                        .hooks = {.reload = reload, .learn_stores = learn_stores, .userdata = m},
                 },
                 &m->server);
         if (r >= 0) {

@@ -122,11 +122,13 @@ static void correct(Recovery *rec, Pool *pool)
 {
         Server *server = rec->server;
         const Found *found = find_found(rec, pool->id);
-        uint64_t before;
+        uint64_t before, lost_grow;
 
         /* A busy pool's own job will tell. */
         if (!is_fresh(rec, pool->store) || pool->busy)
                 return;
+        lost_grow = pool_edge(pool)->lost_grow;
+        pool_edge(pool)->lost_grow = 0;
         if (!found) {
                 if (pool->state == POOL_RELEASING) {
                         pool_finish_release(server, pool);
@@ -150,6 +152,9 @@ static void correct(Recovery *rec, Pool *pool)
                                                   .bytes_before = before,
                                                   .text = "found so after a restart of the provisioner",
                                           });
+                /* Its owner, who asks again for what he was not answered, has not asked for this. */
+                if (pool->size == lost_grow && pool->size > before && pool->state != POOL_RELEASING)
+                        pool_tell_resized(server, pool);
         } else
                 log_warning("pool %016" PRIx64 " has a size that cannot be: %" PRIu64 " bytes, ignoring it",
                         pool->id, found->pool.bytes);

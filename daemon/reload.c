@@ -29,9 +29,7 @@ int reload_begin(const char *path, bool must_exist, Config **ret, char **ret_mes
         return r;
 }
 
-void reload_end(bool changed)
+void reload_end(void)
 {
-        if (changed)
-                log_info("configuration read again");
         (void)sd_notify(0, "READY=1");
 }

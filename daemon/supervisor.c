@@ -255,10 +255,11 @@ static int on_sighup(sd_event_source *source, const struct signalfd_siginfo *si,
 
         (void)source;
         (void)si;
-        if (s->provisioner.pid > 0)
-                (void)kill(s->provisioner.pid, SIGHUP);
+        /* It has the provisioner do so, too; and one that is started reads it anyway. */
         if (s->broker.pid > 0)
                 (void)kill(s->broker.pid, SIGHUP);
+        else if (s->provisioner.pid > 0)
+                (void)kill(s->provisioner.pid, SIGHUP);
         return 0;
 }
 

@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# What the library promises: its symbol map says what it exports, and the header declares just that; every function is
-# named by exactly one man page, and nothing else is; and the examples of these pages are programs that compile without
-# a warning, and succeed with a broker of their own. Usage: check-library.sh BUILD
+# What the library promises: its symbol map says what it exports, and the header declares just that; nothing of its ABI
+# is other than it was; every function is named by exactly one man page, and nothing else is; and the examples of these
+# pages are programs that compile without a warning, and succeed with a broker of their own. Usage: check-library.sh BUILD
 set -eu
 build=${1:?usage: $0 BUILD}
 BUILD=$build
@@ -33,6 +33,35 @@ cc -E -P -Iclient client/pmbroker.h | tr '\n' ' ' | tr ';' '\n' | sed 's/{[^}]*}
 diff "$work/sym" "$work/declared" >&2 || fail "the header does not declare what libpmbroker.sym says"
 ok
 
+# --------------------------------------------------------------------------------------------------------------- ABI
+
+# By name, with the version of their node. What is gone would keep programs from being loaded; what is new has to be listed
+# with the version that it came with.
+symbols=debian/libpmbroker0.symbols
+sed -n 's/^ \([^ ]*\) [0-9.]*$/\1/p' "$symbols" | sort >"$work/listed"
+nm -D --with-symbol-versions --defined-only "$build/libpmbroker.so" |
+    awk '{ sub("@@", "@", $3); print $3 ~ /@/ ? $3 : $3 "@" $3 }' | sort >"$work/versioned"
+gone=$(comm -23 "$work/listed" "$work/versioned")
+# shellcheck disable=SC2086
+[ -z "$gone" ] || fail "not exported any more, but in $symbols:" $gone
+new=$(comm -13 "$work/listed" "$work/versioned")
+# shellcheck disable=SC2086
+[ -z "$new" ] || fail "to be listed in $symbols, with the version that brings it:" $new
+ok
+
+# By type, layout and value. A name that tests/abi.c does not know has to be added to it.
+cc -std=c17 -Wall -Wextra -Werror -Iclient -fsyntax-only tests/abi.c || fail "the ABI is not what tests/abi.c says"
+{
+    cat "$work/sym"
+    cc -E -P -dD -Iclient client/pmbroker.h | grep -o '\bPMB_[A-Z_]*\b\|\b\(struct\|enum\) pmb_[a-z_]* {' |
+        sed 's/ {//; s/.* //'
+} | grep -v -e '^PMB_MALLOC_LIKE$' -e '^PMB_WARN_UNUSED$' -e '^PMB_VERSION_' -e '^PMB_DEFAULT_SOCKET$' | sort -u |
+    while read -r name; do
+        grep -qw "$name" tests/abi.c || echo "$name"
+    done >"$work/unknown"
+[ ! -s "$work/unknown" ] || fail "not in tests/abi.c:" "$(cat "$work/unknown")"
+ok
+
 for page in man/*.3; do
     sed -n '/^\.SH NAME/{n;s/ .-.*//;s/, /\n/g;p;}' "$page"
 done | sort >"$work/names"
@@ -57,7 +86,7 @@ scratch_start 128 || {
 }
 for page in man/*.3; do
     case $(example "$page" | head -n 1) in
-    '#include <'*) ;;
+    '#include <'* | '#define _'*) ;;
     *) fail "$page has no example that is a program" ;;
     esac
     case $page in

@@ -16,7 +16,7 @@ build="gcc make pkg-config libc6-dev dpkg-dev ca-certificates
        libndctl-dev libdaxctl-dev libblkid-dev uuid-dev libmicrohttpd-dev"
 check="clang clang-format g++ libcmocka-dev libjemalloc2 libmemkind-dev protobuf-compiler
        python3 python3-pytest python3-protobuf python3-prometheus-client python3-yaml procps
-       mandoc man-db jq openssh-client openssh-server systemd zsh"
+       mandoc man-db jq openssh-client openssh-server systemd valgrind zsh"
 bench="libmemkind-dev libjemalloc2 libtcmalloc-minimal4 libmimalloc2.0 python3"
 deb="debhelper lintian libcmocka-dev systemd"
 vm="mmdebstrap qemu-system-x86 squashfs-tools libmemkind-dev python3"

@@ -15,6 +15,14 @@ Result broker_drain_store(Broker *broker, const char *name, bool drained, Refusa
         return RESULT_OK;
 }
 
+void broker_configure_drained(Broker *broker, const char *name, bool drained)
+{
+        Store *store = broker_find_store(broker, name);
+
+        if (store && !store->gone && store->drained_configured != drained)
+                store->drained = store->drained_configured = drained;
+}
+
 static bool limits_are_valid(unsigned set, const TenantLimits *limits)
 {
         if ((set & OVERRIDE_BYTES) && limits->percent > 100)

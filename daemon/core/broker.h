@@ -67,6 +67,9 @@ void broker_set_unavailable(Broker *broker, const char *store, const char *reaso
 
 /* No new pools for the store, or new ones again. STORE_UNKNOWN. */
 Result broker_drain_store(Broker *broker, const char *store, bool drained, Refusal *ret_refusal);
+/* What the configuration says about that. It counts when it is another than before; what was said at run time stays until
+ * then. A store that is not known is left alone. */
+void broker_configure_drained(Broker *broker, const char *store, bool drained);
 /* Other limits than the configured ones for a tenant that is configured: see tenant.h. TENANT_UNKNOWN, and INVALID for
  * limits that no configuration could have, or bits that are none or in both. */
 Result broker_override_limits(Broker *broker, const char *tenant, unsigned set, unsigned clear,

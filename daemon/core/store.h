@@ -56,9 +56,10 @@ typedef struct Store {
         uint64_t charged; /* bytes */
         bool pools_known; /* the edge has gone through what is in it since it became available */
         uint32_t n_pools;
-        bool gone;        /* not served any more; here until its last pool goes */
-        bool drained;     /* takes no new pools, as an administrator said */
-        uint64_t created; /* pools, since the store is known */
+        bool gone;               /* not served any more; here until its last pool goes */
+        bool drained;            /* takes no new pools, as an administrator said */
+        bool drained_configured; /* the configuration says so */
+        uint64_t created;        /* pools, since the store is known */
         uint64_t released;
         List store_link; /* Broker.stores, in configuration order */
 } Store;

@@ -180,6 +180,17 @@ void pool_describe_size(const Pool *pool, uint64_t target, Pmbroker__V1__PoolSiz
         ret->gifts = pool->gifts;
 }
 
+void pool_tell_resized(Server *server, const Pool *pool)
+{
+        Pmbroker__V1__ServerPacket packet = PMBROKER__V1__SERVER_PACKET__INIT;
+        Pmbroker__V1__PoolSize size;
+
+        pool_describe_size(pool, pool->size, &size);
+        packet.body_case = PMBROKER__V1__SERVER_PACKET__BODY_RESIZED;
+        packet.resized = &size;
+        server_tell_owner(server, pool->owner, &packet, NULL);
+}
+
 void pool_end_target(Server *server, Pool *pool)
 {
         PoolEdge *edge = pool_edge(pool);
@@ -408,6 +419,8 @@ static void remind_of_target(Server *server, Pool *pool, uint64_t now)
                 pool_end_target(server, pool);
                 return;
         }
+        if (!server->ready) /* nobody would take it */
+                return;
         reclaim.pool = pool->id;
         reclaim.target = pool->target;
         packet.body_case = PMBROKER__V1__SERVER_PACKET__BODY_RECLAIM;

@@ -23,6 +23,8 @@ typedef struct PoolEdge {
         uint64_t retry_at; /* usec: the next attempt at the release */
         uint64_t backoff_usec;
         uint64_t revoke_at; /* usec: when the grace that an administrator gave is over; 0: none was given */
+        uint64_t
+                lost_grow; /* bytes: an administrator's grow that was cut off, and may have been done; 0: none */
 } PoolEdge;
 
 /* Every pool has an edge from its reservation or adoption on. -ENOMEM. */
@@ -57,8 +59,11 @@ void pool_release_if_due(Server *server, Pool *pool);
 void pool_finish_release(Server *server, Pool *pool);
 /* The size that the pool has, and what was wanted. */
 void pool_describe_size(const Pool *pool, uint64_t target, Pmbroker__V1__PoolSize *ret);
+/* Tell the owner that somebody else has changed it. */
+void pool_tell_resized(Server *server, const Pool *pool);
 /* A shrink has reached its target, or is given up: answer the administrator. */
 void pool_end_target(Server *server, Pool *pool);
 
-/* Once a second, and after the provisioner came back: whatever is overdue. */
+/* Once a second, and after the provisioner came back: whatever is overdue. While it is away, too: an answer that was
+ * promised by a time is due then. */
 void lifetime_tick(Server *server);

@@ -11,6 +11,7 @@
 #include "ipc/lifetime.h"
 #include "ipc/listener.h"
 #include "ipc/schedule.h"
+#include "ipc/service.h"
 #include "ipc/session.h"
 
 static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
@@ -19,8 +20,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 
         (void)usec;
         listener_resume(server);
-        if (server->ready)
-                lifetime_tick(server);
+        lifetime_tick(server);
         (void)sd_event_source_set_time_relative(source, USEC_PER_SEC);
         return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
@@ -40,6 +40,7 @@ int server_new(const ServerOptions *options, Server **ret)
         server->roles = (RolePolicy){
                 .admin_gid = (uint32_t)-1, .admin_uid = options->admin_uid, .observer_gid = (uint32_t)-1};
         list_init(&server->sessions);
+        list_init(&server->errands);
         turns_init(&server->turns);
         turn_init(&server->accepting);
 
@@ -75,6 +76,7 @@ Server *server_free(Server *server)
         sd_event_source_disable_unref(server->turn_source);
         sd_event_source_disable_unref(server->tick);
         server->jobs = jobs_free(server->jobs); /* ends the calls under way */
+        service_stores_known(server);
         list_for_each_safe (it, &server->sessions)
                 session_free(list_entry(it, Session, server_link));
         if (server->broker) {

@@ -27,6 +27,8 @@ typedef struct ServerHooks {
         /* Read the configuration, and with `apply` use it. A negative errno, and why in *ret_message (malloc'd; NULL:
          * out of memory); then nothing has changed. */
         int (*reload)(bool apply, char **ret_message, void *userdata);
+        /* Learn anew which stores there are, then call service_stores_known(); a negative errno if that cannot be. */
+        int (*learn_stores)(void *userdata);
         void *userdata;
 } ServerHooks;
 
@@ -40,6 +42,7 @@ struct Server {
         bool ready;       /* stores and pools are known: requests about pools are answered */
         Users *users;
         List sessions; /* Session.server_link */
+        List errands;  /* service-provision.c: done, and to be answered when the stores are known */
         uint32_t n_sessions;
         uint32_t n_arrivals; /* connections that wait to be made sessions */
         uint32_t n_watching; /* sessions that want to be told what happens */

@@ -55,6 +55,7 @@ static void fill_store(const Store *store, const Listing *listing, Pmbroker__V1_
         ret->reason = (char *)(uintptr_t)store->info.reason;
         ret->surplus = store->info.index < JOB_STORES_MAX ? listing->surplus[store->info.index] : 0;
         ret->drained = store->drained;
+        ret->drained_configured = store->drained_configured;
         ret->created = store->created;
         ret->released = store->released;
 }

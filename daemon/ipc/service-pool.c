@@ -282,17 +282,6 @@ void service_create_pool(Call *call, const Pmbroker__V1__ClientPacket *packet)
 
 /* -------------------------------------------------------------------------------------------------- grow */
 
-static void tell_resized(Server *server, const Pool *pool)
-{
-        Pmbroker__V1__ServerPacket packet = PMBROKER__V1__SERVER_PACKET__INIT;
-        Pmbroker__V1__PoolSize size;
-
-        pool_describe_size(pool, pool->size, &size);
-        packet.body_case = PMBROKER__V1__SERVER_PACKET__BODY_RESIZED;
-        packet.resized = &size;
-        server_tell_owner(server, pool->owner, &packet, NULL);
-}
-
 static void on_grown(const JobReply *reply, const void *tail, int *fd, void *userdata)
 {
         _cleanup_free_ PoolJob *job = userdata;
@@ -308,6 +297,8 @@ static void on_grown(const JobReply *reply, const void *tail, int *fd, void *use
                 r = -EBADMSG;
         if (r < 0) {
                 bool full = is_full(reply, pool->store, pool->pending - pool->size, &refusal);
+                if (r == -ECONNRESET && job->by_admin)
+                        pool_edge(pool)->lost_grow = pool->pending;
                 broker_abort_grow(server->broker, pool);
                 fail_or_refuse(job->call, job->pool, "grow", r, full, &refusal);
         } else {
@@ -322,7 +313,7 @@ static void on_grown(const JobReply *reply, const void *tail, int *fd, void *use
                                           .by = job->by_admin ? job->call->session : NULL,
                                   });
                 if (job->by_admin && pool->state != POOL_RELEASING)
-                        tell_resized(server, pool);
+                        pool_tell_resized(server, pool);
                 reply_size(job->call, pool);
         }
         pool_release_if_due(server, pool);

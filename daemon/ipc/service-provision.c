@@ -26,6 +26,9 @@ typedef struct Errand {
         Call *call;
         char store[RESULT_SUBJECT_MAX];
         uint64_t after; /* regions */
+        List errand_link;
+        JobStep steps[JOB_STEPS_MAX]; /* while it waits for the list of stores */
+        uint32_t n_steps;
 } Errand;
 
 static Errand *errand_new(Call *call, const char *store)
@@ -35,6 +38,7 @@ static Errand *errand_new(Call *call, const char *store)
         if (!errand)
                 return NULL;
         errand->call = call;
+        list_init(&errand->errand_link);
         (void)snprintf(errand->store, sizeof(errand->store), "%s", store);
         return errand;
 }
@@ -143,29 +147,34 @@ void service_list_regions(Call *call, const Pmbroker__V1__ClientPacket *packet)
 
 /* ------------------------------------------------------------------------------------------------ stores */
 
-static void reply_steps(const Errand *errand, const JobStep *steps, uint32_t n)
+static void reply_steps(const Errand *errand)
 {
         Pmbroker__V1__ServerPacket answer = PMBROKER__V1__SERVER_PACKET__INIT;
         Pmbroker__V1__ProvisionReport report = PMBROKER__V1__PROVISION_REPORT__INIT;
         Pmbroker__V1__ProvisionStep rows[JOB_STEPS_MAX];
         Pmbroker__V1__ProvisionStep *pointers[JOB_STEPS_MAX];
-        JobStep copies[JOB_STEPS_MAX];
 
-        for (uint32_t i = 0; i < n; i++) {
-                memcpy(&copies[i], &steps[i], sizeof(copies[i]));
-                TERMINATE(copies[i].text);
+        for (uint32_t i = 0; i < errand->n_steps; i++) {
                 pmbroker__v1__provision_step__init(&rows[i]);
-                rows[i].kind = (Pmbroker__V1__StepKind)copies[i].kind;
-                rows[i].state = (Pmbroker__V1__StepState)copies[i].state;
-                rows[i].text = copies[i].text;
+                rows[i].kind = (Pmbroker__V1__StepKind)errand->steps[i].kind;
+                rows[i].state = (Pmbroker__V1__StepState)errand->steps[i].state;
+                rows[i].text = (char *)(uintptr_t)errand->steps[i].text;
                 pointers[i] = &rows[i];
         }
         report.store = (char *)(uintptr_t)errand->store;
         report.steps = pointers;
-        report.n_steps = n;
+        report.n_steps = errand->n_steps;
         answer.body_case = PMBROKER__V1__SERVER_PACKET__BODY_PROVISIONED;
         answer.provisioned = &report;
         call_reply(errand->call, &answer, -EBADF);
+}
+
+static void take_steps(Errand *errand, const JobStep *steps, uint32_t n)
+{
+        memcpy(errand->steps, steps, n * sizeof(*steps)); /* at most JOB_STEPS_MAX: jobs.c has looked */
+        for (uint32_t i = 0; i < n; i++)
+                TERMINATE(errand->steps[i].text);
+        errand->n_steps = n;
 }
 
 static void on_steps(const JobReply *reply, const void *tail, int *fd, void *userdata)
@@ -175,9 +184,38 @@ static void on_steps(const JobReply *reply, const void *tail, int *fd, void *use
         (void)fd;
         if (reply->error < 0)
                 fail(errand, reply->error, reply->bytes);
-        else
-                reply_steps(errand, tail, reply->n);
+        else {
+                take_steps(errand, tail, reply->n);
+                reply_steps(errand);
+        }
         free(errand);
+}
+
+/* Who reads that it is done shall find it so: the answer waits until the stores are known as they are now. */
+static void on_changed(const JobReply *reply, const void *tail, int *fd, void *userdata)
+{
+        Errand *errand = userdata;
+        Server *server = errand->call->server;
+
+        if (reply->error < 0) {
+                on_steps(reply, tail, fd, errand);
+                return;
+        }
+        take_steps(errand, tail, reply->n);
+        list_append(&server->errands, &errand->errand_link);
+        if (server->hooks.learn_stores(server->hooks.userdata) < 0)
+                service_stores_known(server);
+}
+
+void service_stores_known(Server *server)
+{
+        list_for_each_safe (it, &server->errands) {
+                Errand *errand = list_entry(it, Errand, errand_link);
+
+                list_unlink(it);
+                reply_steps(errand);
+                free(errand);
+        }
 }
 
 /* The store that is meant, if the provisioner can do anything for it; otherwise the call is answered. */
@@ -194,15 +232,18 @@ static Store *find_store(Call *call, const char *name)
                 return NULL;
         }
         if (store->info.kind != STORE_FSDAX && store->info.kind != STORE_KMEM) {
-                const JobStep step = {
-                        .kind = JOB_STEP_REGION,
-                        .state = JOB_STEP_REFUSED,
-                        .text = "only a store of Type=fsdax or kmem is provisioned",
+                Errand errand = {
+                        .call = call,
+                        .n_steps = 1,
+                        .steps = {{
+                                .kind = JOB_STEP_REGION,
+                                .state = JOB_STEP_REFUSED,
+                                .text = "only a store of Type=fsdax or kmem is provisioned",
+                        }},
                 };
-                Errand errand = {.call = call};
 
                 memcpy(errand.store, store->info.name, sizeof(errand.store));
-                reply_steps(&errand, &step, 1);
+                reply_steps(&errand);
                 return NULL;
         }
         return store;
@@ -229,7 +270,7 @@ void service_provision(Call *call, const Pmbroker__V1__ClientPacket *packet)
                                                 .by = call->session,
                                         });
         request.store = store->info.index;
-        (void)send_errand(errand, &request, on_steps);
+        (void)send_errand(errand, &request, body->apply ? on_changed : on_steps);
 }
 
 void service_deprovision(Call *call, const Pmbroker__V1__ClientPacket *packet)
@@ -262,7 +303,7 @@ void service_deprovision(Call *call, const Pmbroker__V1__ClientPacket *packet)
                           });
         request.store = store->info.index;
         /* First the store, so that no new pools come; it waits for those that go now. */
-        if (!send_errand(errand, &request, on_steps) || !body->force)
+        if (!send_errand(errand, &request, on_changed) || !body->force)
                 return;
         list_for_each_safe (it, broker_pools(server->broker)) {
                 Pool *pool = list_entry(it, Pool, broker_link);

@@ -10,6 +10,9 @@
 /* Answers the call, now or when its job is done. */
 void service_dispatch(Call *call, const Pmbroker__V1__ClientPacket *packet);
 
+/* The stores are known as they are now, or will not be: what waited for that is answered. */
+void service_stores_known(Server *server);
+
 /* The kinds of requests, for counting: 0 is none that we know, then as in the table. */
 unsigned service_kind(const Pmbroker__V1__ClientPacket *packet);
 /* "create_pool" and so on, as the field of ClientPacket is called; NULL behind the last. */

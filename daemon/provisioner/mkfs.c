@@ -180,7 +180,7 @@ static int run_program(const char *const argv[], char error[static MKFS_ERROR_MA
                 if (!*line)
                         continue;
                 if (n++ == 0)
-                        (void)snprintf(error, MKFS_ERROR_MAX, "%s", line);
+                        (void)snprintf(error, MKFS_ERROR_MAX, "%.*s", MKFS_ERROR_MAX - 1, line);
                 log_error("%s: %s", argv[0], line);
         }
         log_error("%s failed with %s %d", argv[0], WIFEXITED(status) ? "status" : "signal",

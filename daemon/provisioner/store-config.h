@@ -50,4 +50,6 @@ typedef struct StoreConfig {
         bool init_labels;
         bool manual; /* nothing is made at start */
         bool trusted_tenants;
+
+        bool drained; /* the broker's affair: no new pools */
 } StoreConfig;

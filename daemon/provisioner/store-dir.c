@@ -15,12 +15,16 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "log.h"
 #include "provisioner/store-entry.h"
 #include "provisioner/walk.h"
+
+#define LOCK_ATTEMPTS   100
+#define LOCK_PAUSE_NSEC 10000000 /* 1 s in all */
 
 /* A percentage is of what the file system has free, and of what our pools hold there already. */
 static int free_bytes(int dir_fd, uint64_t *ret)
@@ -48,11 +52,28 @@ static int free_bytes(int dir_fd, uint64_t *ret)
         return 0;
 }
 
+/*
+ * Of a provisioner that was killed while it forked a worker, that worker has a copy of the lock until it comes to close
+ * what it was not given, and then the directory is nobody's: worth a moment, as nobody looks again by himself.
+ */
+static int lock_directory(int fd)
+{
+        const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NSEC};
+
+        for (unsigned i = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
+                if (errno != EWOULDBLOCK || i == LOCK_ATTEMPTS)
+                        return -errno;
+                (void)nanosleep(&pause, NULL);
+        }
+        return 0;
+}
+
 static int open_directory(StoreEntry *store)
 {
         _cleanup_close_ int fd = -EBADF, lock_fd = -EBADF;
         const char *path = store->config.path;
         struct stat st;
+        int r;
 
         if (mkdir(path, 0700) < 0 && errno != EEXIST)
                 return store_entry_refuse(store, errno, "the directory cannot be made: %s", strerror(errno));
@@ -70,8 +91,9 @@ static int open_directory(StoreEntry *store)
         lock_fd = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (lock_fd < 0)
                 return -errno;
-        if (flock(lock_fd, LOCK_EX | LOCK_NB) < 0)
-                return store_entry_refuse(store, errno, "the directory is in use by another provisioner");
+        r = lock_directory(lock_fd);
+        if (r < 0)
+                return store_entry_refuse(store, r, "the directory is in use by another provisioner");
         store->dir_fd = TAKE_FD(fd);
         store->lock_fd = TAKE_FD(lock_fd);
         return 0;

@@ -3,6 +3,7 @@
 has what systemd keeps for them, the listening sockets and the provisioner's mount namespace. So either can be killed
 anywhere and started again in some milliseconds."""
 
+import collections
 import contextlib
 import os
 import pathlib
@@ -46,11 +47,11 @@ def wait_for(condition, seconds=10, what=''):
 class System:
     """Both daemons in a directory of their own, and an administrator's session."""
 
-    def __init__(self, directory, kind):
+    def __init__(self, directory, kind, config=CONFIG):
         self.kind = kind
         self.directory = pathlib.Path(directory)
         path = f'Path={directory}/pools' if kind == 'dir' else ''
-        self.provisioner = Provisioner(directory, CONFIG.format(kind=kind, path=path), keeper=True,
+        self.provisioner = Provisioner(directory, config.format(kind=kind, path=path), keeper=True,
                                        namespace=kind == 'tmpfs', serves=NOBODY)
         self.socket = str(self.directory / 'clients.sock')
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -178,6 +179,50 @@ class System:
         while books := self.books():
             assert time.monotonic() < end, books
             time.sleep(0.01)
+
+    def assert_kernel(self, rows):
+        """What the kernel holds is what is charged, and nobody has more."""
+        for row in rows:
+            used, limit = self.kernel_figures(row.pool)
+            assert limit in (None, row.size), (hex(row.pool), limit, row.size)
+            assert used <= row.size + (UNIT if limit is None else 0), (hex(row.pool), used, row.size)
+
+    def kernel_figures(self, pool):
+        """Bytes of a pool that are used, and the limit that the kernel holds, if it does."""
+        if self.kind == 'dir':
+            path, = (self.directory / 'pools').glob(f'{pool:016x}*')
+            return path.stat().st_blocks * 512, None
+        # From outside of the provisioner's mount namespace.
+        figures = os.statvfs(f'/proc/{self.provisioner.process.pid}/root{self.provisioner.state}/mnt/one/{pool:016x}')
+        return (figures.f_blocks - figures.f_bfree) * figures.f_frsize, figures.f_blocks * figures.f_frsize
+
+    def assert_descriptors(self, rows):
+        """Each descriptor of either daemon is of a session, a process, a pool or a worker that there is."""
+        def what_is_wrong():
+            sessions, owners = self.ask('status').sessions, len({row.pid for row in rows})
+            broker, provisioner = self.descriptors('broker'), self.descriptors('provisioner')
+            workers = provisioner['pidfd']
+            wanted = dict(socket=2 + sessions, pidfd=sessions + owners), dict(socket=2 + workers, pool=len(rows))
+            # Those that a daemon has anyway are few; a leak would be more.
+            return None if (broker['socket'], broker['pidfd']) == tuple(wanted[0].values()) and \
+                (provisioner['socket'], provisioner['pool']) == tuple(wanted[1].values()) and \
+                broker['other'] <= 6 and provisioner['other'] <= 12 and workers <= 4 else (broker, provisioner, wanted)
+
+        end = time.monotonic() + 8
+        while wrong := what_is_wrong():
+            assert time.monotonic() < end, wrong
+            time.sleep(0.01)
+
+    def descriptors(self, role):
+        """How many of each kind."""
+        count = collections.Counter(other=0)
+        for fd in pathlib.Path(f'/proc/{self.process(role).pid}/fd').iterdir():
+            with contextlib.suppress(FileNotFoundError):  # of a call that is over now
+                name = os.readlink(fd)
+                kind = name.split(':')[0] if name.startswith('socket:') else 'pidfd' if 'pidfd' in name else \
+                    'pool' if name.endswith('pool') else 'other'
+                count[kind] += 1
+        return count
 
     def fds(self, role):
         return len(os.listdir(f'/proc/{self.process(role).pid}/fd'))

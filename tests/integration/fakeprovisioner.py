@@ -110,7 +110,8 @@ class FakeProvisioner:
 class LoneBroker:
     """The broker as its unit starts it."""
 
-    def __init__(self, config='[Broker]\nReconnectSec=30s\n', nofile=None):
+    def __init__(self, config='[Broker]\nReconnectSec=30s\n', nofile=None, prefix=()):
+        self.prefix = prefix
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix='pmb-'))
         self.dir.chmod(0o755)
         (self.dir / 'conf').write_text(config)
@@ -132,7 +133,7 @@ class LoneBroker:
         environment = {k: v for k, v in os.environ.items() if k != 'NOTIFY_SOCKET'}
         with open(self.dir / 'log', 'ab') as log:
             self.process = subprocess.Popen(
-                [sys.executable, '-S', '-E', '-c', TRAMPOLINE, str(fd), 'clients', *self.limit, '/usr/bin/setpriv',
+                [*self.prefix, sys.executable, '-S', '-E', '-c', TRAMPOLINE, str(fd), 'clients', *self.limit, '/usr/bin/setpriv',
                  f'--reuid={NOBODY}', f'--regid={NOBODY}', '--clear-groups', str(reachable_by_all(BUILD / 'pmbrokerd')),
                  '--broker', '--config', str(self.dir / 'conf'), '--jobs', str(self.dir / 'jobs')],
                 pass_fds=[fd], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The broker alone, before a provisioner that does what the test says: what no real one does when it is asked to."""
 
+import struct
 import time
 
 import pytest
 
 from daemon import needs_root, wait_for
 from fakeprovisioner import FakeProvisioner, LoneBroker
-from jobproto import AVAILABLE, GROW, POOLS, RELEASE, SHRINK, STORES, UNIT, USAGE
-from pmbproto import Client, Refused
+from jobproto import APPLY, AVAILABLE, GROW, POOLS, RELEASE, SHRINK, STORES, UNIT, USAGE
+from pmbproto import Client, Process, Refused
 
 pytestmark = needs_root
 EIO = -5
@@ -153,4 +154,81 @@ def test_nonsense_for_an_answer_only_costs_the_connection(lone, provisioner, use
         wait_for(lambda: POOLS not in provisioner.answers)
         wait_for(lambda: user.status().provisioner)
         assert user.pool(pool).size == 2 * UNIT and books(user)
+    assert lone.process.poll() is None
+
+
+@pytest.mark.parametrize('done', [False, True], ids=['undone', 'done'])
+@pytest.mark.parametrize('by', ['owner', 'administrator'])
+def test_a_grow_that_was_lost(lone, provisioner, user, by, done):
+    """Who has asked asks again. An owner who has not is told, if it was done."""
+    other = Process()
+    owner = other.connect(lone.socket)
+    pool = owner.create(2 * UNIT, max=8 * UNIT).pool
+    provisioner.answers[GROW] = lambda q: None
+    asker = user if by == 'administrator' else owner
+    serial = asker.send('resize_pool', pool=pool, size=4 * UNIT)
+    wait_for(lambda: provisioner.waiting)
+    if done:
+        provisioner.carry_out(provisioner.waiting[0])
+    provisioner.waiting.clear()
+    provisioner.hang_up()
+    with pytest.raises(Refused, match='RETRY'):
+        asker.answer(serial)
+    wait_for(lambda: user.status().provisioner)
+    assert user.pool(pool).size == (4 if done else 2) * UNIT and books(user)
+    told = owner.event('resized', 0.2)
+    assert (told is not None) == (done and by == 'administrator')
+    if told:
+        assert (told.pool, told.size, told.length) == (pool, 4 * UNIT, 4 * UNIT)
+    del provisioner.answers[GROW]
+    assert asker.resize(pool, 4 * UNIT).size == 4 * UNIT
+    assert (owner.event('resized', 0.2) is not None) == (not done and by == 'administrator')
+    other.end()
+
+
+def test_a_shrink_ends_in_time_while_the_provisioner_is_away():
+    lone = LoneBroker('[Broker]\nShrinkTimeoutSec=1s\nReconnectSec=30s\n')
+    try:
+        user = Client(lone.socket)
+        wait_for(lambda: user.status().provisioner)
+        other = Process()
+        owner = other.connect(lone.socket)
+        pool = owner.create(4 * UNIT).pool
+        begin = time.monotonic()
+        serial = user.send('resize_pool', pool=pool, size=UNIT)
+        assert owner.event('reclaim').target == UNIT
+        lone.provisioner.close()
+        lone.provisioner.hang_up()
+        wait_for(lambda: not user.status().provisioner)
+        answer = user.answer(serial)
+        assert (answer.size, answer.target) == (4 * UNIT, UNIT)
+        assert 1 <= time.monotonic() - begin < 5
+        other.end()
+    finally:
+        lone.close()
+
+
+@pytest.mark.parametrize('loss', [False, True], ids=['', 'lost'])
+def test_what_was_provisioned_is_available_when_that_is_answered(lone, provisioner, user, loss):
+    """Also when the provisioner says so to the broker only later. One that is lost right after has done it nevertheless."""
+    provisioner.stores = [FakeProvisioner.store('fast', kind=3, flags=0, reason='not made yet')]
+    provisioner.stores_changed()
+    wait_for(lambda: 'fast' in user.stores())
+
+    def apply(q):
+        provisioner.stores = [FakeProvisioner.store('fast', kind=3)]
+        if loss:
+            provisioner.answers[STORES] = lambda q: provisioner.hang_up()
+        return 0, 1, struct.pack('=II400s', 6, 3, b'mounted')
+
+    provisioner.answers[APPLY] = apply
+    for _ in range(3):
+        answer = user.ask('provision', store='fast', apply=True)
+        assert [(s.kind, s.state, s.text) for s in answer.steps] == [(6, 3, 'mounted')]
+        if loss:
+            break
+        assert user.stores()['fast'].available
+        provisioner.stores = [FakeProvisioner.store('fast', kind=3, flags=0, reason='not made yet')]
+        provisioner.stores_changed()
+        wait_for(lambda: not user.stores()['fast'].available)
     assert lone.process.poll() is None

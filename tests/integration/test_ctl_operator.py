@@ -41,7 +41,7 @@ def test_drain(ctl, fake):
     assert ctl('drain', 'pmem0') == 'store pmem0: takes no new pools from now on\n'
     assert ctl('drain', '--undo', 'pmem0') == 'store pmem0: takes new pools again\n'
     assert [(m.store, m.undo) for name, m in fake.requests if name == 'drain_store'] == [('pmem0', False), ('pmem0', True)]
-    assert json.loads(ctl('drain', 'pmem0', '-J')) == {'store': 'pmem0', 'drained': True}
+    assert json.loads(ctl('drain', 'pmem0', '-J')) == {'store': 'pmem0', 'drained': True, 'permanent': False}
     assert ctl('drain', 'pmem0', '-q') == ''
     fake.answers['drain_store'] = lambda session, packet: refuse('STORE_UNKNOWN')
     ctl('drain', 'nix', status=REFUSED, err=said('store nix: there is no such store for this tenant'))
@@ -155,9 +155,9 @@ def test_monitor(ctl, fake):
     note = said('note: waiting for something to happen; an interrupt ends it')
     lost = said('note: 3 events were lost: this is read too slowly')
     assert ctl('monitor', '--count', '3', env={'TZ': 'UTC'}, err=note + lost) == '''\
-2023-11-14 22:13:20.123 pool-created     pool 0000000000000abc: 2M
-2023-11-14 22:13:21.000 request-refused  uid 7 refused \\xe2\\x80\\xae
-1970-01-01 00:00:00.000 unknown          news
+2023-11-14 22:13:20.123 pool-created        pool 0000000000000abc: 2M
+2023-11-14 22:13:21.000 request-refused     uid 7 refused \\xe2\\x80\\xae
+1970-01-01 00:00:00.000 unknown             news
 '''
     lines = [json.loads(line) for line in ctl('monitor', '--count', '3', '--json').splitlines()]
     assert lines[0] == {

@@ -15,13 +15,16 @@ import pytest
 
 from ctlrun import CTL
 from daemon import ALICE, BOB, broker, needs_root, store, tenant, wait_for
-from pmbproto import GIB, MIB, ROOT
+from fakeprovisioner import FakeProvisioner, LoneBroker
+from pmbproto import GIB, MIB, ROOT, Client
 
 JOURNALD = '/lib/systemd/systemd-journald'
 WHO_HELD = ROOT / 'examples/monitoring/who-held'
 CREATED, RESIZED, REVOKED, RELEASED = ('ef9107cb325d4f70ac6d4bda9b7f3c97', '0eb0f6514f54416c9a2680da2468ff8a',
                                        '2ebcfa15e41c4012b8e816fc499c76d2', '6d3e95bc5d594887ad644559ca2458c2')
 REVOKING = '93e83fcae76741bb885bf0be34973d73'
+PROVISIONED, DEPROVISIONED = '80bf4424fb894403b8454840193cc98b', '0d665d3010bc4036b6afe4d838233a00'
+AVAILABLE, UNAVAILABLE = '4abb386da7dc423db4a11882506f5a0e', '9a9a067de91540c6aacce009b7c36346'
 REFUSED = 'f363e11f5e9c477d90212166154c14a3'
 
 needs_journald = pytest.mark.skipif(
@@ -108,16 +111,48 @@ def test_records_have_fields(daemon, journal):
     assert ['BY_UID' in r for r in records] == [False, True, True, True, False]
     assert (records[1]['BY_UID'], records[0]['PRIORITY'], records[2]['PRIORITY']) == ('0', '6', '5')
 
+    daemon.may_crash = True
+    os.kill(daemon.child('provisioner'), signal.SIGKILL)
+    daemon.wait_until_ready()
+    told = wait_for(lambda: (r := journal.records('STORE=main', f'MESSAGE_ID={AVAILABLE}', f'MESSAGE_ID={UNAVAILABLE}')) and
+                    len(r) == 3 and r)
+    assert [r['MESSAGE'] for r in told] == ['store main is available: 1G of dir',
+                                            'store main is not available: the provisioner is away',
+                                            'store main is available: 1G of dir']
+
     refused, = journal.records(f'MESSAGE_ID={REFUSED}')
     assert (refused['REFUSAL'], refused['ASKED'], refused['LIMIT'], refused['USED'], refused['TENANT'], refused['UID']) == \
         ('quota-bytes', str(GIB), str(64 * MIB), str(8 * MIB), 'a', str(ALICE))
     # Every kind that can be had without NVDIMMs has been there, and is explained.
     seen = {r['MESSAGE_ID'] for r in journal.records('-t', 'pmbrokerd') if 'MESSAGE_ID' in r}
-    assert len(seen) == 10
+    assert len(seen) == 12
     verbose = journal.read('-o', 'verbose', '-t', 'pmbrokerd')
     for field in 'POOL_ID', 'TENANT', 'STORE', 'UID', 'PID', 'BYTES', 'COMMAND':
         assert re.search(rf'^    {field}=\S', verbose, re.M), field
     assert '    MESSAGE=tenant a has other limits: Pools=5; uid 0 pid ' in verbose
+
+
+@needs_root
+@needs_journald
+def test_provisioning_is_on_record(journal):
+    """Who had a store made and taken down again; a plan is no news."""
+    lone = LoneBroker(prefix=journal.prefix())
+    try:
+        admin = Client(lone.socket)
+        wait_for(lambda: admin.status().provisioner)
+        lone.provisioner.stores = [FakeProvisioner.store('pm', kind=3)]
+        lone.provisioner.stores_changed()
+        wait_for(lambda: 'pm' in admin.stores())
+        admin.ask('provision', store='pm')
+        admin.ask('provision', store='pm', apply=True)
+        admin.ask('deprovision', store='pm', force=True)
+        records = wait_for(lambda: (r := journal.records('STORE=pm', 'BY_UID=0')) and len(r) == 2 and r)
+    finally:
+        lone.close()
+    assert [r['MESSAGE_ID'] for r in records] == [PROVISIONED, DEPROVISIONED]
+    for r in records:
+        assert (r['BY_PID'], r['PRIORITY'], r['SYSLOG_IDENTIFIER']) == (str(os.getpid()), '5', 'pmbrokerd')
+    assert [r['MESSAGE'].split(';')[0] for r in records] == ['store pm: provisioning', 'store pm: deprovisioning: with all its pools']
 
 
 @needs_root
@@ -209,7 +244,7 @@ def test_catalogue(catalogue):
     text = subprocess.run(['journalctl', f'--root={catalogue}', '--no-pager', '--dump-catalog'], capture_output=True, text=True,
                           check=True).stdout
     ids = re.findall(r'\{"([0-9a-f]{32})"', (ROOT / 'daemon/ipc/chronicle.c').read_text())
-    assert len(ids) == 12
+    assert len(ids) == 14
     for id in ids:
         entry = re.search(rf'^-- {id}\n(.*?)(?=^-- |\Z)', text, re.M | re.S)[1]
         assert re.search(r'^Subject: \S', entry, re.M) and re.search(r'^Defined-By: pmbroker$', entry, re.M)

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from ctlrun import CTL, DONE, NO_POOL, REFUSED, said
+from ctlrun import CTL, DONE, NO_POOL, REFUSED, USAGE, said
 from daemon import ADMIN_GROUP, ALICE, BOB, CAROL, IS_ROOT, PMBROKERD, broker, needs_root, store, tenant, wait_for
 from pmbproto import GIB, MIB, UNIT, Client, pb
 
@@ -382,6 +382,65 @@ def test_users_are_denied(daemon, refused, body):
         user.ask(body)
 
 
+# --------------------------------------------------------------------------------------------------- drained for good
+
+def is_drained(daemon, name='small'):
+    row = daemon.stores()[name]
+    return row.drained, row.drained_configured
+
+
+def test_permanent_drain(daemon, ctl):
+    """A drop-in, which the next broker reads, too; --undo removes it."""
+    dropin = daemon.dir / 'pmbrokerd.conf.d/zz-drain-small.conf'
+    permanently = ('drain', '--permanent', '--config', str(daemon.config))
+    assert ctl(*permanently, 'small') == 'store small: takes no new pools from now on\n'
+    assert dropin.read_text().splitlines()[1:] == ['[Store small]', 'Drained=yes']
+    assert is_drained(daemon) == (True, True) and is_drained(daemon, 'main') == (False, False)
+
+    daemon.may_crash = True
+    for process in 'broker', 'provisioner':
+        os.kill(daemon.child(process), signal.SIGKILL)
+        daemon.wait_until_ready()
+        assert is_drained(daemon) == (True, True)
+
+    # At run time it may be otherwise, also when the configuration is read again; but not for the next broker.
+    ctl('drain', 'small', '--undo', '-q')
+    ctl('reload', '-q')
+    assert is_drained(daemon) == (False, True)
+    os.kill(daemon.child('broker'), signal.SIGKILL)
+    daemon.wait_until_ready()
+    assert is_drained(daemon) == (True, True)
+
+    assert json.loads(ctl(*permanently, 'small', '--undo', '--json')) == {'store': 'small', 'drained': False, 'permanent': True}
+    assert not dropin.exists() and is_drained(daemon) == (False, False)
+    ctl(*permanently, 'small', '--undo', '-q')  # nothing to remove
+
+
+def test_permanent_drain_that_cannot_be(daemon, ctl):
+    dropins = daemon.dir / 'pmbrokerd.conf.d'
+    permanently = ('drain', '--permanent', '--config', str(daemon.config))
+    ctl(*permanently, 'nix', status=REFUSED, err=said('store nix: there is no such store'))
+    assert not dropins.exists()
+    ctl('drain', 'small', '--config', 'x', status=USAGE, err=said('--config means nothing without --permanent'))
+
+    # Somebody else's file stays, and is said to be there.
+    dropins.mkdir()
+    (dropins / 'mine.conf').write_text('[Store small]\nDrained=yes\n')
+    ctl('reload', '-q')
+    assert is_drained(daemon) == (True, True)
+    ctl(*permanently, 'small', '--undo', status=REFUSED, err=said('store small: another file of the configuration has Drained=yes'))
+    assert is_drained(daemon) == (True, True)
+    (dropins / 'mine.conf').write_text('[Store small]\nDrained=no\n')
+    ctl('reload', '-q')
+    assert is_drained(daemon) == (False, False)
+
+    # A drop-in that the daemon does not take is not kept.
+    (dropins / 'bad.conf').write_text('[Nix]\n')
+    result = subprocess.run([CTL, '-S', daemon.socket, *permanently, 'small'], capture_output=True, text=True)
+    assert result.returncode == REFUSED and result.stderr.endswith(said('the old configuration stays'))
+    assert sorted(p.name for p in dropins.iterdir()) == ['bad.conf', 'mine.conf'] and is_drained(daemon) == (False, False)
+
+
 # ----------------------------------------------------------------------------------------------------------- events
 
 def test_monitor(daemon, ctl):
@@ -413,6 +472,30 @@ def test_monitor(daemon, ctl):
     assert (events[3]['refusal'], events[3]['uid']) == ('pool-max', uid)
     assert events[4]['text'].startswith('tenant default has other limits: Pools=50; uid ')
     assert (events[0]['tenant'], events[0]['store'], events[0]['lost']) == ('default', 'small', 0)
+
+
+def events_of_stores(child, n):
+    """The next so many events of this monitor: (event, store, text)."""
+    events = [json.loads(child.stdout.readline()) for _ in range(n)]
+    return [(e['event'], e['store'], e['text']) for e in events]
+
+
+def test_monitor_tells_of_stores(daemon):
+    """Whatever makes a store unavailable, and available again, is told once for each store."""
+    came = [('store-available', name, f'store {name} is available: {size} of dir') for name, size in
+            (('main', '1G'), ('small', '64M'))]
+    away = [('store-unavailable', name, f'store {name} is not available: the provisioner is away') for name in ('main', 'small')]
+    daemon.may_crash = True
+    child = subprocess.Popen([CTL, '-S', daemon.socket, 'monitor', '--json'], stdout=subprocess.PIPE, text=True)
+    try:
+        wait_for(lambda: any(r.watching for r in daemon.admin.ask('list_sessions').rows))
+        for _ in range(2):
+            os.kill(daemon.child('provisioner'), signal.SIGKILL)
+            assert events_of_stores(child, 4) == away + came
+            daemon.wait_until_ready()
+    finally:
+        child.terminate()
+        assert child.communicate()[0] == ''  # and nothing else
 
 
 def test_watchers_that_do_not_read_cost_nothing(daemon):

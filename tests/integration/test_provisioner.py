@@ -11,6 +11,7 @@ import random
 import signal
 import socket
 import struct
+import threading
 import time
 
 import pytest
@@ -884,6 +885,19 @@ def test_directory_of_another_provisioner(tmp_path):
             assert 'another provisioner' in other.stores()[0].reason
         assert os.pread(fd, 4, 0) == b'kept' and used(fd) > 0
         os.close(fd)
+
+
+def test_directory_that_is_let_go_of_in_a_moment(tmp_path):
+    """By a worker of a provisioner that was killed: it has a copy of the lock until it closes it."""
+    pools = tmp_path / 'pools'
+    pools.mkdir(mode=0o700)
+    lock = os.open(pools, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    timer = threading.Timer(0.3, os.close, [lock])
+    timer.start()
+    with Provisioner(tmp_path, f'[Store one]\nType=dir\nPath={pools}\nSize=1G\n') as p, p.connect() as jobs:
+        assert jobs.stores()[0].flags & AVAILABLE, jobs.stores()[0].reason
+    timer.join()
 
 
 def test_files_that_are_not_ours(tmp_path):

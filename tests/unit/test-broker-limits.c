@@ -216,6 +216,27 @@ static void test_drain(void **state)
         assert_int_equal(figures_of(f).created, 3);
 }
 
+/* What the configuration says counts when it is another than before. */
+static void test_drain_configured(void **state)
+{
+        Fixture *f = *state;
+        const Store *store = broker_find_store(f->broker, "a");
+        Refusal refusal;
+
+        broker_configure_drained(f->broker, "a", true);
+        assert_true(store->drained);
+        assert_int_equal(broker_drain_store(f->broker, "a", false, &refusal), RESULT_OK);
+        broker_configure_drained(f->broker, "a", true);
+        assert_false(store->drained);
+        assert_true(store->drained_configured);
+        broker_configure_drained(f->broker, "a", false);
+        assert_false(store->drained_configured);
+        assert_int_equal(broker_drain_store(f->broker, "a", true, &refusal), RESULT_OK);
+        broker_configure_drained(f->broker, "a", false);
+        assert_true(store->drained);
+        broker_configure_drained(f->broker, "nix", true); /* not there, or not yet */
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -225,6 +246,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_invalid, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_bytes_limit, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_drain, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_drain_configured, setup, teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -458,6 +458,25 @@ static void test_places_in_pages(void **state)
                 pmb_pool_close(pools[i]);
 }
 
+/* Blocks that grow where they are end in a class that nobody asks for: their memory is used again nevertheless. */
+static void test_grown_and_freed(void **state)
+{
+        struct pmb_pool *pool = pool_of_size(256 * MIB);
+
+        (void)state;
+        for (int i = 0; i < 2000; i++) {
+                char *p = NULL;
+
+                for (size_t size = 16; size < 128 * KIB; size += size / 2) {
+                        p = pmb_realloc(pool, p, size);
+                        assert_non_null(p);
+                }
+                pmb_free(pool, p);
+        }
+        assert_in_range(pool->arena.units.fresh_from, 1, 8 * MIB);
+        pmb_pool_close(pool);
+}
+
 /* -------------------------------------------------------------------------------------------------- decay */
 
 static void test_decay(void **state)
@@ -490,6 +509,7 @@ int main(void)
                 cmocka_unit_test(test_close_while_others_work),
                 cmocka_unit_test(test_4000_pools),
                 cmocka_unit_test(test_places_in_pages),
+                cmocka_unit_test(test_grown_and_freed),
                 cmocka_unit_test(test_decay),
         };
 

@@ -339,6 +339,7 @@ static void test_dump_text(void **state)
                                   "Type=dir\n"
                                   "Size=1536M\n"
                                   "Path=/x\n"
+                                  "Drained=no\n"
                                   "\n[Tenant a]\n"
                                   "User=root\n"
                                   "User=17\n"

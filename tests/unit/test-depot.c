@@ -32,6 +32,7 @@ static void test_last_in_first_out(void **state)
         (void)state;
         sizeclass_init();
         depot_change_room(d, (int64_t)MIB);
+        depot_want(d, CLASS, 64);
         assert_int_equal(depot_take(d, CLASS, got), 0);
         number(1000, 64);
         assert_true(depot_put(d, CLASS, numbers, 64));
@@ -57,6 +58,7 @@ static void test_room(void **state)
 
         (void)state;
         sizeclass_init();
+        depot_want(d, CLASS, 1000);
         assert_false(depot_put(d, CLASS, numbers, 1));
         depot_change_room(d, 100 * DEPOT_BYTES_PER_BLOCK);
         assert_true(depot_put(d, CLASS, numbers, 64));
@@ -77,6 +79,34 @@ static void test_room(void **state)
         depot_free(d);
 }
 
+/* Of a class that nobody asks for there is one batch; of others, as many blocks as there were not. */
+static void test_wanted(void **state)
+{
+        Depot *d = depot_new();
+        void *got[64];
+
+        (void)state;
+        sizeclass_init();
+        depot_change_room(d, (int64_t)MIB);
+        assert_true(depot_put(d, CLASS, numbers, 64));
+        assert_false(depot_put(d, CLASS, numbers, 1));
+        depot_want(d, CLASS, 65);
+        assert_true(depot_put(d, CLASS, numbers, 64));
+        assert_false(depot_put(d, CLASS, numbers, 2));
+        assert_true(depot_put(d, CLASS, numbers, 1));
+        assert_false(depot_put(d, CLASS, numbers, 1));
+        assert_true(depot_put(d, CLASS + 1, numbers, 64));
+
+        /* That was long ago. */
+        for (int i = 0; i < 8; i++)
+                (void)depot_end_period(d, CLASS);
+        while (depot_take(d, CLASS, got) > 0)
+                ;
+        assert_true(depot_put(d, CLASS, numbers, 64));
+        assert_false(depot_put(d, CLASS, numbers, 1));
+        depot_free(d);
+}
+
 static void test_idle(void **state)
 {
         Depot *d = depot_new();
@@ -85,6 +115,7 @@ static void test_idle(void **state)
         (void)state;
         sizeclass_init();
         depot_change_room(d, (int64_t)MIB);
+        depot_want(d, CLASS, 100000);
         for (int i = 0; i < 10; i++)
                 assert_true(depot_put(d, CLASS, numbers, 64));
         /* They have not been there for a whole period. */
@@ -103,6 +134,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_last_in_first_out),
                 cmocka_unit_test(test_room),
+                cmocka_unit_test(test_wanted),
                 cmocka_unit_test(test_idle),
         };
 

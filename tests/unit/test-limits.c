@@ -126,7 +126,7 @@ static Dropin *reopen(const char *dir)
         Dropin *d;
 
         assert_true(asprintf(&config, "%s/c.conf", dir) > 0);
-        assert_int_equal(dropin_open(config, "a-1", &d), 0);
+        assert_int_equal(dropin_open(config, &dropin_set_limit, "a-1", &d), 0);
         return d;
 }
 
@@ -175,11 +175,13 @@ static void test_dropin_name(void **state)
         Dropin *d;
 
         (void)state;
-        assert_int_equal(dropin_open("/nonexistent/c", "../x", &d), -EINVAL);
-        assert_int_equal(dropin_open("/nonexistent/c", "", &d), -EINVAL);
-        assert_int_equal(dropin_open("/nonexistent/c", "a/b", &d), -EINVAL);
-        assert_int_equal(dropin_open("/nonexistent/c", "ok", &d), 0);
-        assert_int_equal(dropin_set(d, "Pools", "1"), 0);
+        assert_int_equal(dropin_open("/nonexistent/c", &dropin_drain, "../x", &d), -EINVAL);
+        assert_int_equal(dropin_open("/nonexistent/c", &dropin_drain, "", &d), -EINVAL);
+        assert_int_equal(dropin_open("/nonexistent/c", &dropin_drain, "a/b", &d), -EINVAL);
+        assert_int_equal(dropin_open("/nonexistent/c", &dropin_drain, "ok", &d), 0);
+        assert_int_equal(dropin_set(d, "Pools", "1"), -ENOENT);
+        assert_int_equal(dropin_set(d, "Drained", "yes"), 0);
+        assert_string_equal(dropin_path(d), "/nonexistent/c.d/zz-drain-ok.conf");
         assert_int_equal(dropin_write(d), -ENOENT);
         dropin_free(d);
 }

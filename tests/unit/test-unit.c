@@ -274,6 +274,27 @@ static void test_sync_backs_from_the_start(void **state)
         units_deinit(&u);
 }
 
+static void test_is_free(void **state)
+{
+        bool zero;
+        Units u;
+
+        (void)state;
+        assert_int_equal(units_init(&u, 0, 8, false), 0);
+        assert_false(units_is_free(&u, 0, 1));
+        units_sync(&u, 4 * U, 4 * U);
+        assert_true(units_is_free(&u, 0, 4 * U));
+        assert_false(units_is_free(&u, 0, 4 * U + 1));
+        assert_false(units_is_free(&u, 4 * U, 1));
+        assert_int_equal(units_take_at(&u, U, 4096, &zero), 0);
+        assert_true(units_is_free(&u, U - 4096, 4096));
+        assert_false(units_is_free(&u, U - 4096, 4097));
+        assert_false(units_is_free(&u, U, 1));
+        assert_false(units_is_free(&u, U + 4095, 2));
+        assert_true(units_is_free(&u, U + 4096, 3 * U - 4096));
+        units_deinit(&u);
+}
+
 static void test_give_highest_first(void **state)
 {
         UnitSpan spans[4];
@@ -661,6 +682,7 @@ int main(void)
                 cmocka_unit_test(test_ranges_model),
                 cmocka_unit_test(test_many_ranges),
                 cmocka_unit_test(test_sync_backs_from_the_start),
+                cmocka_unit_test(test_is_free),
                 cmocka_unit_test(test_give_highest_first),
                 cmocka_unit_test(test_give_limits),
                 cmocka_unit_test(test_give_needs_whole_units),
