@@ -35,7 +35,8 @@ static const struct {
         [PMBROKER__V1__HAPPENED_KIND__STORE_DEPROVISIONED] = {"0d665d3010bc4036b6afe4d838233a00",
                 LOG_NOTICE},
         [PMBROKER__V1__HAPPENED_KIND__STORE_IS_AVAILABLE] = {"4abb386da7dc423db4a11882506f5a0e", LOG_NOTICE},
-        [PMBROKER__V1__HAPPENED_KIND__STORE_NOT_AVAILABLE] = {"9a9a067de91540c6aacce009b7c36346", LOG_NOTICE},
+        [PMBROKER__V1__HAPPENED_KIND__STORE_NOT_AVAILABLE] = {"9a9a067de91540c6aacce009b7c36346",
+                LOG_NOTICE},
 };
 
 /* What is known of a happening, in one place for record and event. */
