@@ -405,9 +405,9 @@ enum pmb_misuse {
  * no block begins: never used, given back, or inside of a block of 16 KiB and more (INVALID); the block that
  * this thread was the last to free in its size class (DOUBLE); a block of more than 8 MiB that was freed
  * before (DOUBLE, or INVALID); a size that the block does not have (SIZE). Not noticed are other blocks that
- * were freed before, unless AddressSanitizer or valgrind watches, and pointers into pages in which some block begins but not there: telling those would
- * cost more than allocating does. The table is exact for whole pages of larger blocks, and may be of old for
- * pages that small blocks share.
+ * were freed before, unless AddressSanitizer or valgrind watches, and pointers into pages in which some block
+ * begins but not there: telling those would cost more than allocating does. The table is exact for whole pages
+ * of larger blocks, and may be of old for pages that small blocks share.
  */
 void pmb_set_misuse_handler(
         void (*handler)(enum pmb_misuse what, struct pmb_pool *pool, const void *ptr, void *userdata),

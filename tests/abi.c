@@ -66,6 +66,14 @@ FIELD(pmb_event, pool, 8, struct pmb_pool *);
 FIELD(pmb_event, size, 16, uint64_t);
 FIELD(pmb_event, target, 24, uint64_t);
 
+SIZE(pmb_fault, 48);
+FIELD(pmb_fault, reason, 0, enum pmb_fault_reason);
+FIELD(pmb_fault, pool, 8, struct pmb_pool *);
+FIELD(pmb_fault, id, 16, uint64_t);
+FIELD(pmb_fault, offset, 24, uint64_t);
+FIELD(pmb_fault, length, 32, uint64_t);
+FIELD(pmb_fault, address, 40, const void *);
+
 /* ---------------------------------------------------------------------------------------------- constants */
 
 VALUE(PMB_CLIENT_NO_THREAD, 1);
@@ -81,6 +89,9 @@ VALUE(PMB_MISUSE_INVALID, 1);
 VALUE(PMB_MISUSE_DOUBLE, 2);
 VALUE(PMB_MISUSE_SIZE, 3);
 
+VALUE(PMB_FAULT_GONE, 1);
+VALUE(PMB_FAULT_BROKEN, 2);
+
 VALUE(PMB_EVENT_RESIZED, 1);
 VALUE(PMB_EVENT_RECLAIM, 2);
 VALUE(PMB_EVENT_REVOKED, 3);
@@ -88,7 +99,9 @@ VALUE(PMB_EVENT_RECONNECTED, 4);
 VALUE(PMB_EVENT_CLOSING, 5);
 VALUE(PMB_EVENT_REVOKING, 6);
 VALUE(PMB_UNIT, 2097152);
-_Static_assert(sizeof(enum pmb_misuse) == 4 && sizeof(enum pmb_event_type) == 4, "enumerations");
+_Static_assert(sizeof(enum pmb_misuse) == 4 && sizeof(enum pmb_event_type) == 4 &&
+                       sizeof(enum pmb_fault_reason) == 4,
+        "enumerations");
 
 /* ---------------------------------------------------------------------------------------------- functions */
 
@@ -126,5 +139,6 @@ void *pmb_defrag(struct pmb_pool *pool, void *ptr);
 void pmb_set_misuse_handler(
         void (*handler)(enum pmb_misuse what, struct pmb_pool *pool, const void *ptr, void *userdata),
         void *userdata);
+int pmb_set_fault_handler(int (*handler)(const struct pmb_fault *fault, void *userdata), void *userdata);
 void pmb_client_set_handler(struct pmb_client *client,
         void (*handler)(const struct pmb_event *event, void *userdata), void *userdata);
