@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Pools on an NVDIMM as clients get them, from the units as they are installed."""
 
-import fcntl
 import json
 import os
 import pathlib
-import struct
 import subprocess
 import time
 
@@ -13,6 +11,7 @@ import pytest
 
 from daemon import wait_for
 from fsdax_store import Client as Program
+from fsdax_store import place_on_device
 from pmbproto import MIB, Refused, pb, tee
 from system import (ALICE, BOB, BROKER, EXAMPLES, PROVISIONER, ROOT, SECONDS, SERVICES, SOCKETS, as_user, ctl, main_pid,
                     run, systemctl)
@@ -135,12 +134,12 @@ def test_bad_blocks(system, store, figure):
     path = pathlib.Path(f'/proc/{main_pid(PROVISIONER)}/root/var/lib/pmbroker/mnt/{store}/{row.pool:016x}.pool')
     bad = 4 * UNIT + 5 * 4096
     with open(path, 'rb') as f:
-        block, = struct.unpack('i', fcntl.ioctl(f, 1, struct.pack('i', bad // 4096)))  # FIBMAP
+        place = place_on_device(f.fileno(), bad)
         device = os.fstat(f.fileno()).st_dev
     badblocks = pathlib.Path(f'/sys/dev/block/{os.major(device)}:{os.minor(device)}/badblocks')
     assert touch(0) == ['well'] and badblocks.read_text() == ''
     began = time.monotonic()
-    badblocks.write_text(f'{block * 8} 8\n')
+    badblocks.write_text(f'{place // 512} 8\n')
     assert program.stdout.readline().split() == ['damaged', str(bad)]
     figure(f'a bad block is told to the owner after {time.monotonic() - began:.1f} s')
     told = [system.admin.event('happened') for _ in range(2)]
