@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "base/parse.h"
 #include "client/clock.h"
 
 enum {
@@ -109,9 +110,7 @@ static int send_hello(int fd, uint64_t deadline_usec)
         char program[33] = "";
 
         (void)strncpy(program, program_invocation_short_name, sizeof(program) - 1);
-        for (char *c = program; *c; c++)
-                if (*c < 0x20 || *c > 0x7e)
-                        *c = '?';
+        make_printable(program);
         hello.major = WIRE_MAJOR;
         hello.minor = WIRE_MINOR;
         hello.program = program;
@@ -192,12 +191,13 @@ static int recv_answer(Handshake *h, uint64_t serial, int body, uint64_t deadlin
 
 static int recv_hello(Handshake *h, uint64_t deadline_usec)
 {
-        ServerPacket *p;
+        ServerPacket *p = NULL;
         int r;
 
         r = recv_answer(h, SERIAL_HELLO, PMBROKER__V1__SERVER_PACKET__BODY_HELLO, deadline_usec, &p);
         if (r < 0)
                 return r;
+        assert(p);
         if (p->hello->major != WIRE_MAJOR) {
                 h->refusal = (Refusal){.code = RESULT_VERSION,
                         .asked = WIRE_MAJOR,
@@ -216,12 +216,13 @@ static int recv_pools(Handshake *h, uint64_t deadline_usec)
 
         for (uint64_t serial = SERIAL_RESUME;; serial++) {
                 ResumedPool *pools;
-                ServerPacket *p;
+                ServerPacket *p = NULL;
                 int r;
 
                 r = recv_answer(h, serial, PMBROKER__V1__SERVER_PACKET__BODY_POOLS, deadline_usec, &p);
                 if (r < 0)
                         return r;
+                assert(p);
                 pools = reallocarray(h->pools, h->n_pools + p->pools->n_rows + 1, sizeof(*pools));
                 if (!pools) {
                         wire_free_server(p);

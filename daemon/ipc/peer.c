@@ -11,6 +11,8 @@
 #include <poll.h>
 #include <systemd/sd-login.h>
 
+#include "base/parse.h"
+
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77 /* Linux 6.5 */
 #endif
@@ -61,10 +63,7 @@ static int read_stat(uint32_t pid, char command[static 16], uint64_t *ret_start)
                 length = 15;
         memcpy(command, open_p + 1, length);
         command[length] = '\0';
-        /* It goes into protobuf strings, which are UTF-8 by contract. */
-        for (char *c = command; *c; c++)
-                if (*c < 0x20 || *c > 0x7e)
-                        *c = '?';
+        make_printable(command);
         *ret_start = start;
         return 0;
 }
@@ -155,7 +154,7 @@ int peer_open_process(uint32_t pid, uint64_t start_time)
 {
         _cleanup_close_ int fd = -EBADF;
         char command[16];
-        uint64_t start;
+        uint64_t start = 0;
         int r;
 
         r = fd = pidfd_open_pid((pid_t)pid);

@@ -280,6 +280,8 @@ static bool try_again(Preparation *preparation)
         if (preparation->error >= 0 || !store || preparation->n_askers > 0 ||
                 (preparation->task != PREPARE_SERVE && preparation->task != PREPARE_APPLY))
                 return false;
+        /* If they differed in their padding alone, it would be tried once more at once: no harm.
+         * NOLINTNEXTLINE(bugprone-suspicious-memory-comparison,cert-exp42-c,cert-flp37-c) */
         if (memcmp(&preparation->config, &store->config, sizeof(store->config)) != 0) {
                 preparation->task = store->config.manual ? PREPARE_SERVE : PREPARE_APPLY;
                 return begin_later(preparation, 0) >= 0;
@@ -589,6 +591,19 @@ int preparer_start(Preparer *preparer, StoreEntry *store, PrepareTask task, JobC
         } else if (task == PREPARE_APPLY)
                 store->deprovisioned = false;
         return 0;
+}
+
+int preparer_open(Preparer *preparer, StoreEntry *store, int error)
+{
+        int r;
+
+        if (store->deprovisioned)
+                return store_entry_refuse(store, ENOENT, "%s", STORE_DEPROVISIONED);
+        if (error != -ENOENT && error != -ENODATA && error != -ENODEV)
+                return error;
+        r = preparer_start(
+                preparer, store, store->config.manual ? PREPARE_SERVE : PREPARE_APPLY, NULL, NULL);
+        return r < 0 ? r : store_entry_refuse(store, EINPROGRESS, "preparing");
 }
 
 void preparer_stop(Preparer *preparer, StoreEntry *store)

@@ -2,6 +2,7 @@
 
 /* From a namespace to a mounted file system that was tried out. */
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -67,6 +68,7 @@ static int make_file_system(Provision *p, const NdNamespace *ns)
                 provision_say(p, JOB_STEP_PLANNED, "make an %s file system", name);
                 return 0;
         }
+        assert(ns); /* only a plan has none */
         r = mkfs_run(ns->block, ns->size, p->config->filesystem, p->config->name, error);
         if (r < 0) {
                 provision_say(p, JOB_STEP_FAILED, "mkfs.%s failed on %s: %s", name, ns->name,
@@ -197,8 +199,7 @@ static int judge(Provision *p, const FsdaxFacts *facts)
         if (facts->page_size < JOB_UNIT && p->config->require_dax)
                 return provision_refuse(p, EOPNOTSUPP,
                         "memory is mapped in pages of 4K, not 2M: is the namespace aligned to 2M (ndctl "
-                        "list -v)? "
-                        "RequireDax=no serves it as it is");
+                        "list -v)? RequireDax=no serves it as it is");
         if (!(facts->flags & FSDAX_QUOTA))
                 return provision_refuse(
                         p, EOPNOTSUPP, "the kernel does not hold a pool to its limit (project quota)");

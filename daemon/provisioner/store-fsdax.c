@@ -55,12 +55,14 @@ static char *lost_mark(char buf[static MARK_MAX], uint64_t id)
 
 static int mark_lost(int dir_fd)
 {
-        _cleanup_(cleanup_walk) DIR *dir = NULL;
+        _cleanup_(cleanup_walk) DIR *dir = walk_open(dir_fd);
         char mark[MARK_MAX];
         const char *name;
         uint64_t id;
-        int r = walk_open(dir_fd, &dir);
+        int r = 0;
 
+        if (!dir)
+                return -errno;
         while (r >= 0 && (r = pool_file_next(dir, &name, &id)) > 0) {
                 int fd = openat(
                         dir_fd, lost_mark(mark, id), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -142,11 +144,7 @@ static int fsdax_store_open(StoreEntry *store, const StoreContext *context)
         store->capacity = 0;
         store->page_size = 0;
         store->tested = 0;
-        if (store->deprovisioned)
-                return store_entry_refuse(store, ENOENT, "%s", STORE_DEPROVISIONED);
-        r = preparer_start(
-                context->preparer, store, store->config.manual ? PREPARE_SERVE : PREPARE_APPLY, NULL, NULL);
-        return r < 0 ? r : store_entry_refuse(store, EINPROGRESS, "preparing");
+        return preparer_open(context->preparer, store, r);
 }
 
 static void fsdax_store_close(StoreEntry *store)
@@ -188,11 +186,13 @@ static void fsdax_distrust(StoreEntry *store)
 
 static int fsdax_scan(StoreEntry *store, StoreFoundFn found, void *userdata)
 {
-        _cleanup_(cleanup_walk) DIR *dir = NULL;
+        _cleanup_(cleanup_walk) DIR *dir = walk_open(store->dir_fd);
         const char *name;
         uint64_t id;
-        int r = walk_open(store->dir_fd, &dir);
+        int r = 0;
 
+        if (!dir)
+                return -errno;
         while (r >= 0 && (r = pool_file_next(dir, &name, &id)) > 0) {
                 /* O_RDWR would be refused: it is sealed. */
                 int fd = openat(store->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);

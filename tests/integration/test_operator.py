@@ -229,6 +229,8 @@ def test_revoke_with_grace(daemon, ctl, refused):
     assert child.wait(5) == DONE
     with refused('INVALID', asked=86401):
         daemon.admin.ask('revoke_pool', pool=other, grace_sec=86401)
+    daemon.admin.send('revoke_pool', pool=other, grace_sec=86400)
+    assert user.event('revoking').grace_usec == 86400 * 1000000
 
 
 def test_owner_uses_the_grace(daemon):
