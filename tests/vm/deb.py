@@ -6,7 +6,8 @@ The Debian packages, in an emulated machine that has nothing of pmbroker:
     deb.py BUILD [ARGUMENT...]
 
 What is in BUILD/deb (`make deb`) is installed, used, upgraded to the same under a higher version, removed and purged
-there, by guest/check_packages.py, or by those of its tests that pytest chooses by the arguments. The machine has no network: all that the packages depend on has to be in the image.
+there, by guest/check_packages.py, or those of its tests that pytest chooses by the arguments. The machine has no network:
+all that the packages depend on has to be in the image.
 """
 
 import os
