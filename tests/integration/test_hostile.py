@@ -4,13 +4,14 @@ memory, and a bystander has hardly noticed. How it answers is in test_protocol.p
 test_fairness.py. With PMBROKER_FULL=1 each attack is a hundred thousand packets, the random ones are a million."""
 
 import os
+import pathlib
 import signal
 import time
 
 import pytest
 
-from daemon import ALICE, BOB, broker, needs_root, processes_of, store, tenant
-from pmbproto import ATTACKS
+from daemon import ALICE, BOB, broker, needs_root, processes_of, store, tenant, wait_for
+from pmbproto import ATTACKS, Refused
 from test_fairness import assert_quick, prefer
 
 pytestmark = needs_root
@@ -78,3 +79,46 @@ def test_who_is_stopped_in_the_middle(daemon, bystander):
         assert user.is_filled(pool, 7)
         end(daemon, process)
         daemon.admin.status()
+
+
+def test_nobody_is_a_user_like_others(daemon):
+    """The uid that the kernel shows for those it cannot name, and that the broker has here, opens no door."""
+    victim, nobody = daemon.user(ALICE), daemon.user(65534)
+    pool = victim.create(2 << 20).pool
+    assert not nobody.hello().admin and nobody.pools() == [] and nobody.resume() == []
+    with pytest.raises(Refused, match='DENIED'):
+        nobody.revoke(pool)
+    with pytest.raises(Refused, match='NOT_FOUND'):
+        nobody.pool(pool)
+    assert victim.pool(pool).uid == ALICE
+
+
+def reuse_pid(daemon, pid):
+    """A process that has this pid, which nobody has any more."""
+    for _ in range(200):
+        pathlib.Path('/proc/sys/kernel/ns_last_pid').write_text(str(pid - 1))
+        process = daemon.process(ALICE)
+        if process.pid == pid:
+            return process
+        end(daemon, process)
+    pytest.skip('others were always quicker to take the pid')
+
+
+def test_another_process_of_the_same_pid_gets_nothing(daemon):
+    """The broker stands still meanwhile, and has not seen that the owner is dead."""
+    victim = daemon.user(ALICE)
+    pool, pid = victim.create(2 << 20).pool, victim.process.pid
+    broker_pid = daemon.status().pid
+    os.kill(broker_pid, signal.SIGSTOP)
+    try:
+        end(daemon, victim.process)
+        other = reuse_pid(daemon, pid)
+        session = other.connect(daemon.socket, hello=False)
+        serials = [session.send('hello', major=1), session.send('resume_pools'), session.send('resize_pool', pool=pool, size=4 << 20)]
+    finally:
+        os.kill(broker_pid, signal.SIGCONT)
+    session.answer(serials[0])
+    assert len(session.answer(serials[1]).rows) == 0
+    with pytest.raises(Refused, match='DENIED|NOT_FOUND'):  # not his, or gone by now
+        session.answer(serials[2])
+    wait_for(lambda: pool not in {row.pool for row in daemon.pools()})
