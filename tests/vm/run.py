@@ -32,7 +32,7 @@ SECONDS = 1000
 TRIED_AGAIN = 10
 # What the first machine does; the second does all the rest.
 FIRST = ['test_fsdax_provision.py', 'test_kmem.py', 'test_walk.py']
-BAD = re.compile('WARNING:|BUG:|Oops|Kernel panic|general protection fault|kernel BUG at|INFO: task .* blocked|type=1326')
+BAD = re.compile('WARNING:|BUG:|Oops|Kernel panic|general protection fault|kernel BUG at|INFO: task .* blocked')
 
 
 def new_machine(directory, image, over):

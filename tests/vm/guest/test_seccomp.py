@@ -5,10 +5,8 @@ import contextlib
 import errno
 import re
 
-import pytest
-
 from daemon import wait_for
-from system import BROKER, PROVISIONER, ROOT, SECONDS, SERVICES, drop_in, journal, show, systemctl
+from system import BROKER, PROVISIONER, ROOT, SECONDS, SERVICES, drop_in, journal, systemctl
 
 PROBES = ROOT / 'build/tests/vm/preload-forbidden.so'
 REFUSED = errno.EDOTDOT  # nobody else says this
@@ -24,12 +22,6 @@ def probes(system, unit):
         if who == unit and (m := re.search(r'probe (\w+) (\d+)$', message)):
             found[m[1]] = int(m[2])
     return 'getpid' in found and found
-
-
-@pytest.mark.parametrize('unit', SERVICES)
-def test_all_other_tests_are_under_the_filter(unit):
-    """Whoever meets it there is killed: see setup."""
-    assert show(unit, 'SystemCallErrorNumber') == ['kill']
 
 
 def test_what_a_daemon_in_strange_hands_cannot_do(system):
