@@ -271,3 +271,10 @@ bool name_is_valid(const char *s)
                         return false;
         return true;
 }
+
+void make_printable(char *s)
+{
+        for (; *s; s++)
+                if (*s < ' ' || *s > '~')
+                        *s = '?';
+}

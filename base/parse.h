@@ -50,3 +50,7 @@ char *format_age(char buf[static FORMAT_SIZE_MAX], uint64_t usec);
 
 /* A label as a client may give one: 1 to 32 characters of [a-z0-9._-]. */
 bool name_is_valid(const char *s);
+
+/* What others have written, before it goes into a message: all but printable ASCII becomes '?'. Strings of the protocol
+ * are UTF-8 by contract, and terminals obey some of the rest. */
+void make_printable(char *s);

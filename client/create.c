@@ -155,7 +155,7 @@ static int check_options(
         if (max > 0 && max < size)
                 return -EINVAL;
         if (max == 0 && !grows)
-                max = size > GIB / 8 ? size * 8 : GIB;
+                max = size > largest / 8 ? largest : size > GIB / 8 ? size * 8 : GIB;
         *ret_size = size;
         *ret_max = max;
         *ret_grows = grows;

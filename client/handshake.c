@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "base/parse.h"
 #include "client/clock.h"
 
 enum {
@@ -109,9 +110,7 @@ static int send_hello(int fd, uint64_t deadline_usec)
         char program[33] = "";
 
         (void)strncpy(program, program_invocation_short_name, sizeof(program) - 1);
-        for (char *c = program; *c; c++)
-                if (*c < 0x20 || *c > 0x7e)
-                        *c = '?';
+        make_printable(program);
         hello.major = WIRE_MAJOR;
         hello.minor = WIRE_MINOR;
         hello.program = program;

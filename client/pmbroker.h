@@ -136,7 +136,7 @@ struct pmb_pool_options {
         uint64_t size;
         /*
          * Bytes that it may ever grow to: address space is reserved for it, no memory, and less of it where
-         * there is less. Default: 8 times size and at least 1 GiB; of a pool that grows by itself what the
+         * there is less. Default: 8 times size, 1 GiB to 64 TiB; of a pool that grows by itself what the
          * tenant's quota permits for one pool in that store.
          */
         uint64_t max_size;

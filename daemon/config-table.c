@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Every setting there is: see config-table.h. A new one is a row here, a line in conf/pmbrokerd.conf, and a
- * paragraph in man/pmbrokerd.conf.5; test-config fails until all three agree.
+ * paragraph in man/pmbrokerd.conf.5; test-config-table fails until all three agree.
  */
 
 #include "config-table.h"

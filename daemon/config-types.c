@@ -312,8 +312,7 @@ static int parse_quota(
                 if (length >= sizeof(text) || parse_size_or_percent(text, &bytes, &percentage) < 0)
                         return refuse(context,
                                 "\"%s\" is neither a size such as 512M nor a percentage from 1%% to 100%% "
-                                "nor "
-                                "\"infinity\"",
+                                "nor \"infinity\"",
                                 text);
                 if (percentage > 0) {
                         percent = percentage;
@@ -454,8 +453,7 @@ static int parse_adopt(
         } else if (strstr(value, "pmem") || strncmp(value, "/dev/", 5) == 0 || strncmp(value, "dax", 3) == 0)
                 return refuse(context,
                         "\"%s\" may be another device after the next boot: say the namespace's uuid or, "
-                        "without "
-                        "labels, the address, as pmbrokerctl regions prints them",
+                        "without labels, the address, as pmbrokerctl regions prints them",
                         value);
         else if (value[0] == '\0')
                 text[0] = '\0';

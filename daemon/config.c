@@ -195,8 +195,7 @@ static void check_kmem(const LoadedConfig *loaded, Section *s, ConfigErrors *err
                         strcmp(store->region, other->settings.store.region) == 0)
                         config_report(errors, where, s, key,
                                 "store %s has the same region: its memory is of one NUMA node, and that is "
-                                "for one "
-                                "store",
+                                "for one store",
                                 other->name);
         }
 }

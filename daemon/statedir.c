@@ -29,8 +29,7 @@ static int open_own_directory(const char *path)
         if (st.st_uid != geteuid() || (st.st_mode & 022) != 0)
                 return log_errno(LOG_ERR, EPERM,
                         "%s belongs to somebody else or may be written to by others: remove it, or name "
-                        "another "
-                        "directory by --state-dir",
+                        "another directory by --state-dir",
                         path);
         /* The broker, another user, looks for a socket in it, whatever our umask is. */
         if (made && fchmod(fd, 0711) < 0)

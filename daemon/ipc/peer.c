@@ -11,6 +11,8 @@
 #include <poll.h>
 #include <systemd/sd-login.h>
 
+#include "base/parse.h"
+
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77 /* Linux 6.5 */
 #endif
@@ -61,10 +63,7 @@ static int read_stat(uint32_t pid, char command[static 16], uint64_t *ret_start)
                 length = 15;
         memcpy(command, open_p + 1, length);
         command[length] = '\0';
-        /* It goes into protobuf strings, which are UTF-8 by contract. */
-        for (char *c = command; *c; c++)
-                if (*c < 0x20 || *c > 0x7e)
-                        *c = '?';
+        make_printable(command);
         *ret_start = start;
         return 0;
 }

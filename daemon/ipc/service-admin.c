@@ -2,21 +2,27 @@
 /* What administrators ask about the daemon itself: stores, tenants, status. */
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "ipc/service.h"
+#include "proto/wire.h"
 
-#define STORES_MAX  JOB_STORES_MAX
-#define TENANTS_MAX 24 /* rows in a page: their store lists may take 600 bytes each */
-#define STORES_TEXT 600
+#define STORES_MAX   JOB_STORES_MAX
+#define REASON_SHORT 64
+#define TENANTS_MAX  20 /* rows in a page */
+#define STORES_TEXT  600
+#define ROW_REST     160 /* bytes of a row of either beside its longest text, at most */
+
+_Static_assert(STORES_MAX *(REASON_SHORT + ROW_REST) < WIRE_SERVER_MAX, "all stores fit into a packet");
+_Static_assert(TENANTS_MAX *(STORES_TEXT + ROW_REST) < WIRE_SERVER_MAX, "a page fits into a packet");
 
 _Static_assert(PMBROKER__V1__STORE_KIND__KIND_TMPFS == (int)STORE_TMPFS, "kinds");
 _Static_assert(PMBROKER__V1__STORE_KIND__KIND_DIR == (int)STORE_DIR, "kinds");
 _Static_assert(PMBROKER__V1__STORE_KIND__KIND_FSDAX == (int)STORE_FSDAX, "kinds");
-_Static_assert(PMBROKER__V1__STORE_KIND__KIND_KMEM == (int)STORE_KMEM, "kinds");
 _Static_assert(PMBROKER__V1__STORE_KIND__KIND_KMEM == (int)STORE_KMEM, "kinds");
 
 _Static_assert(PMBROKER__V1__TESTED__HOLDS == (int)STORE_HOLDS, "tested");
@@ -54,12 +60,22 @@ static void fill_store(const Store *store, const Listing *listing, Pmbroker__V1_
         ret->released = store->released;
 }
 
+/* The list has no pages: where so many stores say so much, each says less. */
+static void shorten_reason(Pmbroker__V1__StoreRow *row, char text[static REASON_SHORT])
+{
+        if (strlen(row->reason) < REASON_SHORT)
+                return;
+        (void)snprintf(text, REASON_SHORT, "%.*s...", REASON_SHORT - 4, row->reason);
+        row->reason = text;
+}
+
 static void reply_stores(Listing *listing)
 {
         Pmbroker__V1__ServerPacket answer = PMBROKER__V1__SERVER_PACKET__INIT;
         Pmbroker__V1__StoreList list = PMBROKER__V1__STORE_LIST__INIT;
         Pmbroker__V1__StoreRow rows[STORES_MAX];
         Pmbroker__V1__StoreRow *pointers[STORES_MAX];
+        char reasons[STORES_MAX][REASON_SHORT];
 
         list_for_each (it, broker_stores(listing->call->server->broker)) {
                 if (list.n_rows == STORES_MAX)
@@ -70,6 +86,9 @@ static void reply_stores(Listing *listing)
                 list.n_rows++;
         }
         list.rows = pointers;
+        if (pmbroker__v1__store_list__get_packed_size(&list) > STORES_MAX * (REASON_SHORT + ROW_REST))
+                for (size_t i = 0; i < list.n_rows; i++)
+                        shorten_reason(&rows[i], reasons[i]);
         answer.body_case = PMBROKER__V1__SERVER_PACKET__BODY_STORES;
         answer.stores = &list;
         call_reply(listing->call, &answer, -EBADF);

@@ -133,10 +133,7 @@ static void reply_reload(Call *call, bool applied, const char *text)
                 char *line = pointers[report.n_lines] = lines[report.n_lines];
 
                 (void)snprintf(line, LINE_SIZE, "%.*s", (int)n, text);
-                /* It quotes files: protobuf strings are UTF-8 by contract, and nothing but ASCII surely is. */
-                for (char *c = line; *c; c++)
-                        if (*c < ' ' || *c > '~')
-                                *c = '?';
+                make_printable(line); /* it quotes files */
                 report.n_lines++;
                 text += n + (text[n] == '\n');
         }

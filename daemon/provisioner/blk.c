@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/parse.h"
 #include "provisioner/blk.h"
 
 #define ZEROES     (UINT64_C(2) << 20) /* bytes at a time */
@@ -61,10 +62,7 @@ static void take_value(blkid_probe probe, const char *name, char *to, size_t siz
         to[0] = '\0';
         if (blkid_probe_lookup_value(probe, name, &value, NULL) == 0 && value)
                 (void)snprintf(to, size, "%s", value);
-        /* Anybody can have written it. */
-        for (char *p = to; *p; p++)
-                if (*p < ' ' || *p > '~')
-                        *p = '?';
+        make_printable(to); /* anybody can have written it */
 }
 
 int blk_probe(int fd, BlkProbe *ret)

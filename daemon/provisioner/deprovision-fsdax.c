@@ -22,8 +22,7 @@ static int take_down(Provision *p)
         if (r == -EBUSY)
                 return provision_refuse(p, EBUSY,
                         "the file system cannot be unmounted: a process whose pool was taken away still has "
-                        "its file; "
-                        "once it has ended, try again");
+                        "its file; once it has ended, try again");
         if (r < 0)
                 return provision_fail(p, r, "cannot unmount the file system");
         provision_say(
@@ -58,7 +57,9 @@ static int clear(Provision *p, const NdNamespace *ns)
                 char content[BLK_LABEL_MAX + 64];
                 blk_describe(&probe, content, sizeof(content));
                 return provision_refuse(p, EEXIST,
-                        "there is %s on %s, which pmbroker has not made: it stays", content, ns->name);
+                        "there is %s on %s (/dev/%s), which pmbroker has not made: it stays; save what is "
+                        "needed, then wipefs -a it, and try again",
+                        content, ns->name, ns->block);
         }
         if (p->config->scrub == SCRUB_RELEASE) {
                 provision_at(p, JOB_STEP_CONTENT, "erasing");

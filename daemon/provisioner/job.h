@@ -4,8 +4,8 @@
 /*
  * The job protocol between the broker and the provisioner: SOCK_SEQPACKET on a socket of mode 0600 whose
  * peer must be the broker's user. A job carries numbers only: no path, device or option, so that a broker in
- * strangers' hands can waste pools and nothing else. The record is bytes that the provisioner stores and
- * gives back unread.
+ * strangers' hands can waste pools, take stores that are made out of service and have them made again, and
+ * nothing else. The record is bytes that the provisioner stores and gives back unread.
  *
  * Both ends are the same binary, but an upgrade restarts one before the other: `version` is checked first,
  * and an unequal one is answered by -EPROTONOSUPPORT (the broker then waits and connects again).

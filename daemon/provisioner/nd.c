@@ -195,6 +195,7 @@ static void describe_namespace(const NdRegion *region, struct ndctl_namespace *n
         copy(ret->region, sizeof(ret->region), region->name);
         if (region->has_labels) {
                 copy(ret->mark, sizeof(ret->mark), ndctl_namespace_get_alt_name(ns));
+                make_printable(ret->mark); /* another system may have given it its name */
                 ndctl_namespace_get_uuid(ns, uuid);
                 copy_uuid(ret->uuid, uuid);
         }

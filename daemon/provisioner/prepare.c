@@ -593,6 +593,19 @@ int preparer_start(Preparer *preparer, StoreEntry *store, PrepareTask task, JobC
         return 0;
 }
 
+int preparer_open(Preparer *preparer, StoreEntry *store, int error)
+{
+        int r;
+
+        if (store->deprovisioned)
+                return store_entry_refuse(store, ENOENT, "%s", STORE_DEPROVISIONED);
+        if (error != -ENOENT && error != -ENODATA && error != -ENODEV)
+                return error;
+        r = preparer_start(
+                preparer, store, store->config.manual ? PREPARE_SERVE : PREPARE_APPLY, NULL, NULL);
+        return r < 0 ? r : store_entry_refuse(store, EINPROGRESS, "preparing");
+}
+
 void preparer_stop(Preparer *preparer, StoreEntry *store)
 {
         list_for_each_safe (it, &preparer->preparations) {

@@ -49,6 +49,11 @@ DEFINE_CLEANUP(Preparer, preparer_free);
  */
 int preparer_start(Preparer *preparer, StoreEntry *store, PrepareTask task, JobConnection *connection,
         const JobRequest *request);
+/*
+ * For StoreBackend.open(), whose answer it returns: what is to be served was not found, for that reason. If it is not
+ * made yet, begin; what else it may be would not be mended by that, and found again when it is done.
+ */
+int preparer_open(Preparer *preparer, StoreEntry *store, int error);
 /* The store goes. */
 void preparer_stop(Preparer *preparer, StoreEntry *store);
 void preparer_connection_closed(Preparer *preparer, JobConnection *connection);

@@ -199,8 +199,7 @@ static int judge(Provision *p, const FsdaxFacts *facts)
         if (facts->page_size < JOB_UNIT && p->config->require_dax)
                 return provision_refuse(p, EOPNOTSUPP,
                         "memory is mapped in pages of 4K, not 2M: is the namespace aligned to 2M (ndctl "
-                        "list -v)? "
-                        "RequireDax=no serves it as it is");
+                        "list -v)? RequireDax=no serves it as it is");
         if (!(facts->flags & FSDAX_QUOTA))
                 return provision_refuse(
                         p, EOPNOTSUPP, "the kernel does not hold a pool to its limit (project quota)");

@@ -131,10 +131,8 @@ static int check_node(Provision *p, const DaxDevice *device, uint64_t *ret_usabl
         if (outside > 0)
                 return provision_refuse(p, EEXIST,
                         "%s would be part of node %d, which has %s of other memory, and pools would not be "
-                        "on the "
-                        "device: it needs a NUMA node of its own, which is up to the firmware; one store "
-                        "for each "
-                        "node",
+                        "on the device: it needs a NUMA node of its own, which is up to the firmware; one "
+                        "store for each node",
                         device->name, device->node, format_size(is, outside));
         *ret_usable = usable;
         return 0;
@@ -174,9 +172,8 @@ static int make_memory(Provision *p, Device *device)
         if (r == -EBUSY)
                 return provision_refuse(p, EBUSY,
                         "%s is memory of node %d, but the kernel has put it online as unmovable, and it "
-                        "cannot be "
-                        "taken out again: set /sys/devices/system/memory/auto_online_blocks to offline or "
-                        "online_movable and restart the machine",
+                        "cannot be taken out again: set /sys/devices/system/memory/auto_online_blocks to "
+                        "offline or online_movable and restart the machine",
                         dax->name, dax->node);
         if (r >= 0)
                 r = look_again(p, device);
@@ -315,15 +312,13 @@ static int take_out(Provision *p, const DaxDevice *device)
         if (node_get_figures(device->node, &figures) >= 0 && figures.shared > LEFT_BEHIND)
                 return provision_refuse(p, EBUSY,
                         "there are still %s of shared memory on node %d: a process whose pool is not known "
-                        "any more "
-                        "still has it; once it has ended, try again",
+                        "any more still has it; once it has ended, try again",
                         format_size(is, figures.shared), device->node);
         r = dax_make_device(p->context->lock_dir, device);
         if (r == -EBUSY)
                 return provision_refuse(p, EBUSY,
                         "the memory of node %d cannot be taken out, as somebody holds on to some of it: a "
-                        "process "
-                        "whose pool was taken away, or a driver; once it has ended, try again",
+                        "process whose pool was taken away, or a driver; once it has ended, try again",
                         device->node);
         if (r < 0)
                 return provision_fail(p, r, "cannot make %s a dax device again", device->name);

@@ -157,8 +157,7 @@ static int size_of_new(Provision *p, const NdRegion *region, uint64_t *ret)
         if (region->free < min)
                 return provision_refuse(p, ENOSPC,
                         "%s has no free capacity (%s): free some (ndctl destroy-namespace), name another "
-                        "Region=, or "
-                        "give the store a namespace by Adopt=; pmbrokerctl regions lists them",
+                        "Region=, or give the store a namespace by Adopt=; pmbrokerctl regions lists them",
                         region->name, format_size(is, region->free));
         if (size > region->free)
                 return provision_refuse(p, ENOSPC,
@@ -189,7 +188,8 @@ static int make_namespace(Provision *p, const NdNamespace **ret)
                 return provision_refuse(
                         p, ENODEV, "%s is disabled: ndctl enable-region %s", region->name, region->name);
         if (region->read_only)
-                return provision_refuse(p, EROFS, "%s is read-only", region->name);
+                return provision_refuse(
+                        p, EROFS, "%s is read-only (dmesg may say why): name another Region=", region->name);
         provision_say(p, JOB_STEP_EXISTS, "%s at 0x%" PRIx64 ", %s, %s free", region->name, region->start,
                 format_size(size_text, region->size), format_size(free_text, region->free));
         if (p->how == PROVISION_SERVE)
@@ -322,8 +322,7 @@ int provision_get_namespace(Provision *p, const NdNamespace **ret)
         if (r < 0)
                 return provision_refuse(p, EEXIST,
                         "several namespaces are named pmbroker:%s: destroy those that are not needed; "
-                        "pmbrokerctl "
-                        "regions lists them",
+                        "pmbrokerctl regions lists them",
                         p->config->name);
         if (*ret)
                 return use_namespace(p, ret);
@@ -347,8 +346,10 @@ int provision_give_back(Provision *p, const NdNamespace *ns, const char *text)
         }
         r = nd_destroy(p->context->lock_dir, ns);
         if (r == -EBUSY)
-                return provision_refuse(
-                        p, EBUSY, "%s (/dev/%s) is in use", ns->name, ns->dax[0] ? ns->dax : ns->block);
+                return provision_refuse(p, EBUSY,
+                        "%s (/dev/%s) is in use: mounted, or held by another program (lsblk, fuser -v); "
+                        "once it is not, try again",
+                        ns->name, ns->dax[0] ? ns->dax : ns->block);
         if (r < 0)
                 return provision_fail(p, r, "cannot destroy %s", ns->name);
         provision_say(p, JOB_STEP_DONE, "destroyed %s in %s", ns->name, ns->region);

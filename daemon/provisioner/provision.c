@@ -97,8 +97,7 @@ int provision_refuse_content(Provision *p, const NdNamespace *ns, const BlkProbe
         blk_describe(probe, content, sizeof(content));
         return provision_refuse(p, EEXIST,
                 "there is %s on %s (/dev/%s), which pmbroker has not made and does not touch: save what is "
-                "needed, then "
-                "wipefs -a it, or name another region or namespace",
+                "needed, then wipefs -a it, or name another region or namespace",
                 content, ns->name, ns->block);
 }
 

@@ -84,8 +84,9 @@ static int open_directory(StoreEntry *store)
         if (fstat(fd, &st) < 0)
                 return -errno;
         if (st.st_uid != geteuid() || (st.st_mode & 022) != 0)
-                return store_entry_refuse(
-                        store, EPERM, "the directory must be the daemon's and writable by nobody else");
+                return store_entry_refuse(store, EPERM,
+                        "the directory must be the daemon's and writable by nobody else: chown it, chmod "
+                        "go-w it, or name another Path=");
         /* What has no record is erased, and the records of a second provisioner are elsewhere. The lock has
          * a description of its own: workers are given the other, and one that hangs would keep it. */
         lock_fd = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -93,7 +94,8 @@ static int open_directory(StoreEntry *store)
                 return -errno;
         r = lock_directory(lock_fd);
         if (r < 0)
-                return store_entry_refuse(store, r, "the directory is in use by another provisioner");
+                return store_entry_refuse(
+                        store, r, "the directory is in use by another provisioner: name another Path=");
         store->dir_fd = TAKE_FD(fd);
         store->lock_fd = TAKE_FD(lock_fd);
         return 0;

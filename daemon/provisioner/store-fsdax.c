@@ -144,11 +144,7 @@ static int fsdax_store_open(StoreEntry *store, const StoreContext *context)
         store->capacity = 0;
         store->page_size = 0;
         store->tested = 0;
-        if (store->deprovisioned)
-                return store_entry_refuse(store, ENOENT, "%s", STORE_DEPROVISIONED);
-        r = preparer_start(
-                context->preparer, store, store->config.manual ? PREPARE_SERVE : PREPARE_APPLY, NULL, NULL);
-        return r < 0 ? r : store_entry_refuse(store, EINPROGRESS, "preparing");
+        return preparer_open(context->preparer, store, r);
 }
 
 static void fsdax_store_close(StoreEntry *store)

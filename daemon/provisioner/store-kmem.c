@@ -56,11 +56,7 @@ static int kmem_open(StoreEntry *store, const StoreContext *context)
         store->page_size = 0;
         store->tested = 0;
         store->node = -1;
-        if (store->deprovisioned)
-                return store_entry_refuse(store, ENOENT, "%s", STORE_DEPROVISIONED);
-        r = preparer_start(
-                context->preparer, store, store->config.manual ? PREPARE_SERVE : PREPARE_APPLY, NULL, NULL);
-        return r < 0 ? r : store_entry_refuse(store, EINPROGRESS, "preparing");
+        return preparer_open(context->preparer, store, r);
 }
 
 static void kmem_leave(StoreEntry *store, const StoreContext *context)

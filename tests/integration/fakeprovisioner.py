@@ -24,7 +24,7 @@ Request = collections.namedtuple('Request', 'version kind serial pool bytes leng
 
 class FakeProvisioner:
     """Answers as one does whose kernel always agrees, unless answers[kind] is a function that says otherwise: it gets the
-    request and returns (error, elements, tail), or None to say nothing. What it holds is in `pools`: id -> [bytes,
+    request and returns (error, elements, tail[, used]), or None to say nothing. What it holds is in `pools`: id -> [bytes,
     length, flags, record]."""
 
     def __init__(self, path):
@@ -41,9 +41,8 @@ class FakeProvisioner:
         threading.Thread(target=self._serve, daemon=True).start()
 
     @staticmethod
-    def store(name, index=0, flags=AVAILABLE, capacity=64 * UNIT, reason='', kind=2):
-        row = jobproto.Store(capacity, index, kind, flags, 4096, name.encode(), reason.encode(), *[0] * (len(jobproto.Store._fields) - 7))
-        return STORE.pack(*row)
+    def store(name, index=0, flags=AVAILABLE, capacity=64 * UNIT, reason='', kind=2, page_size=4096, node=0):
+        return STORE.pack(*jobproto.Store(capacity, index, kind, flags, page_size, name.encode(), reason.encode(), node))
 
     def _serve(self):
         while True:
@@ -81,13 +80,13 @@ class FakeProvisioner:
             self.pools.pop(q.pool, None)
         return 0, 0, b''
 
-    def reply(self, q, error=0, n=0, tail=b''):
+    def reply(self, q, error=0, n=0, tail=b'', used=0):
         control = []
         if q.kind == CREATE and error == 0:
             fd = os.memfd_create('pool')
             os.ftruncate(fd, q.length)
             control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [fd]))]
-        packet = REPLY.pack(VERSION, q.kind, q.serial, q.pool, q.bytes, q.length, 0, error, q.store, n, 0) + tail
+        packet = REPLY.pack(VERSION, q.kind, q.serial, q.pool, q.bytes, q.length, used, error, q.store, n, 0) + tail
         self.connection.sendmsg([packet], control)
         if control:
             os.close(fd)

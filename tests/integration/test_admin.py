@@ -122,6 +122,19 @@ def test_long_lists_come_in_pages_that_fit(start):
     assert len(daemon.stores()) == 4
 
 
+def test_a_page_of_tenants_fits_with_all_their_stores(start):
+    """Each may use as many stores as a row has room for, and has figures as long as they get."""
+    stores = [f'store-{k:026}' for k in range(18)] + ['last']
+    lists = '\n'.join(f'Stores={name}' for name in stores)
+    infinite = dict.fromkeys(['Bytes', 'Pools', 'PoolBytes'], 'infinity')
+    daemon = start(broker(), *[store(name, 'dir', '64M') for name in stores],
+                   *[tenant(f'tenant-{i:025}', User=30000 + i, **infinite) + lists for i in range(30)])
+    for i in range(30):
+        daemon.user(30000 + i).create(UNIT)
+    rows = daemon.tenants()
+    assert len(rows) == 31 and all(row.stores == ' '.join(stores) for name, row in rows.items() if name != 'default')
+
+
 # --------------------------------------------------------------------------------------------------------- revoke
 
 def test_revoke_takes_the_memory_at_once(daemon, kind):

@@ -8,7 +8,7 @@ import pytest
 
 from daemon import needs_root, wait_for
 from fakeprovisioner import FakeProvisioner, LoneBroker
-from jobproto import APPLY, AVAILABLE, GROW, POOLS, RELEASE, SHRINK, STORES, UNIT
+from jobproto import APPLY, AVAILABLE, GROW, POOLS, RELEASE, SHRINK, STORES, UNIT, USAGE
 from pmbproto import Client, Process, Refused
 
 pytestmark = needs_root
@@ -76,6 +76,25 @@ def test_a_store_without_a_good_name_is_not_believed(lone, provisioner, user, na
     time.sleep(0.05)
     assert user.create(UNIT).store == 'main'
     assert lone.process.poll() is None
+
+
+@pytest.mark.parametrize('n', [32, 64])
+def test_all_stores_fit_into_one_answer(lone, provisioner, user, n):
+    """As many as there can be, with figures as large as they get, and each with much to say: that is cut if need be."""
+    reason = ('Nothing new is given out. ' * 10)[:159]
+    provisioner.answers[USAGE] = lambda q: (0, 0, b'', 2 ** 64 - 1)
+    provisioner.stores = [FakeProvisioner.store(f'store-{i:026}', i, flags=0x7f & ~4, capacity=2 ** 46, reason=reason, kind=3,
+                                                page_size=2 ** 31, node=2 ** 31 - 1) for i in range(n)]
+    provisioner.stores_changed()
+    wait_for(lambda: len(user.stores()) == n and user.status().stores_available == n)
+    for i in range(n):
+        user.create(UNIT, store=f'store-{i:026}')
+        user.ask('drain_store', store=f'store-{i:026}')
+    rows = user.stores()
+    assert len(rows) == n and lone.process.poll() is None
+    told = reason if n == 32 else reason[:60] + '...'
+    assert {(r.capacity, r.surplus, r.drained, r.created, r.reason) for r in rows.values()} == \
+        {(2 ** 46, 2 ** 64 - 1, True, 1, told)}
 
 
 @pytest.mark.parametrize('done', [False, True], ids=['undone', 'done'])

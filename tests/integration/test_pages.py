@@ -11,6 +11,7 @@ from pmbproto import ROOT
 
 PAGES = sorted((ROOT / 'man').glob('*.[1-9]'))
 README = (ROOT / 'README.md').read_text()
+SOURCE_DIRECTORIES = ['base', 'bench', 'client', 'conf', 'ctl', 'daemon', 'exporter', 'proto', 'tests', 'tools', 'man']
 HEADER = (ROOT / 'client/pmbroker.h').read_text()
 SYMBOLS = set(re.findall(r'^\s+(pmb_\w+);$', (ROOT / 'client/libpmbroker.sym').read_text(), re.M))
 
@@ -191,3 +192,42 @@ def test_commands_of_the_promises_exist():
         # As pytest reads it: words are looked for in the names of files and tests.
         condition = re.sub(r'\b(?!(?:and|or|not)\b)\w+', r"('\g<0>' in name)", expression)
         assert any(eval(condition, {'name': name}) for name in names_of_tests(target)), expression
+
+
+def test_promises_are_kept_by_make_check():
+    """But for those that README says are looked at by another."""
+    def parts(target):
+        recipe = re.search(rf'^{target}:.*\n((?:\t.*\n)+)', (ROOT / 'Makefile').read_text(), re.M)[1]
+        return set(re.findall(r'check-[a-z-]+', recipe))
+
+    named = {c.split()[1] for row in promises() for c in row if c.startswith('make ')} - {'demo'}
+    apart = set(re.findall(r'`make ([a-z-]+)` is a part of `make\s+check-full`', README))
+    assert named - parts('check') == apart <= parts('check-full')
+
+
+# ---------------------------------------------------------------------------------------------------------- HACKING
+
+HACKING = (ROOT / 'HACKING.md').read_text()
+
+
+def test_files_that_hacking_names_exist():
+    files = {f.as_posix() for top in (ROOT / d for d in SOURCE_DIRECTORIES) for f in top.rglob('*')}
+    names = {n for n in re.findall(r'`([\w./-]+\.(?:[ch]|py|sh|proto|conf|sym|in))`', HACKING) if not re.search('[A-Z]{3}', n)}
+    assert len(names) > 50
+    assert {n for n in names if not any(f.endswith('/' + n) for f in files)} == set()
+
+
+def test_functions_that_hacking_names_exist():
+    source = '\n'.join(f.read_text() for d in SOURCE_DIRECTORIES for f in (ROOT / d).rglob('*')
+                       if f.suffix in ('.c', '.h', '.py'))
+    names = set(re.findall(r'`([a-z_0-9]+)\(\)`', HACKING)) - {'mbind', 'pmb_verb'}
+    assert len(names) > 10
+    assert {n for n in names if not re.search(rf'\b{n}\(', source)} == set()
+
+
+def test_privileges_are_those_of_the_unit():
+    unit = (ROOT / 'systemd/pmbroker-provisioner.service.in').read_text()
+    capabilities = re.search(r'^CapabilityBoundingSet=(.*)$', unit, re.M)[1].split()
+    picture = re.search(r'^## Processes\n+```\n(.*?)```', HACKING, re.M | re.S)[1]
+    assert re.findall(r'CAP_\w+', picture) == capabilities
+    assert f"root, {['no', 'one', 'two', 'three', 'four'][len(capabilities)]} capabilities" in README

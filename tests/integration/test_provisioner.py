@@ -518,6 +518,17 @@ def test_grow_that_hangs_changes_nothing(kind, jobs, lock, provisioner):
     assert jobs.ask(GROW, pool=ID, bytes=8 * UNIT, length=8 * UNIT).bytes == 8 * UNIT
 
 
+def test_jobs_of_one_pool_have_an_end(jobs, lock):
+    """32 wait behind the one that is carried out; the next is told so at once."""
+    client = lock(ID)
+    served = [jobs.send(GROW, pool=ID, bytes=8 * UNIT, length=8 * UNIT) for _ in range(1 + 32)]
+    refused = jobs.send(GROW, pool=ID, bytes=8 * UNIT, length=8 * UNIT)
+    reply = jobs.recv()
+    assert (reply.serial, reply.error) == (refused, -errno.EBUSY)
+    client.__exit__()
+    assert [(r.serial, r.error) for r in (jobs.recv() for _ in served)] == [(serial, 0) for serial in served]
+
+
 def test_shrink_that_hangs_leaves_the_limit(kind, jobs, lock, provisioner):
     client = lock(ID)
     assert jobs.shrink(ID, UNIT, [(1, 3)]).error == -errno.ETIMEDOUT

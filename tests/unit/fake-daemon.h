@@ -97,6 +97,7 @@ typedef struct FakeDaemon {
         } late;
 
         uint32_t grow_after_drop; /* units: an administrator lets the first pool grow before we are back */
+        uint64_t asked_max;       /* of the last create */
         unsigned n_connects;
         unsigned n_requests[32]; /* by body_case */
         unsigned n_not_backed;   /* units that were given back twice */
@@ -410,6 +411,8 @@ static inline void fake_handle(FakeDaemon *f, int session, const Pmbroker__V1__C
 
         assert((unsigned)q->body_case < ELEMENTSOF(f->n_requests));
         f->n_requests[q->body_case]++;
+        if (q->body_case == PMBROKER__V1__CLIENT_PACKET__BODY_CREATE_POOL)
+                f->asked_max = q->create_pool->max;
         if (!f->greeted[session] && q->body_case != PMBROKER__V1__CLIENT_PACKET__BODY_HELLO) {
                 fake_hang_up(f, session);
                 return;

@@ -171,8 +171,18 @@ static void test_invalid(void **state)
         assert_int_equal(
                 override(f, OVERRIDE_POOL_BYTES, 0, (TenantLimits){.pool_bytes_max = POOL_UNIT - 1}),
                 RESULT_INVALID);
+        assert_int_equal(
+                override(f, OVERRIDE_POOL_BYTES, 0, (TenantLimits){.pool_bytes_max = POOL_BYTES_MAX + 1}),
+                RESULT_INVALID);
         assert_int_equal(figures_of(f).overridden, 0);
         assert_int_equal(override(f, _OVERRIDE_ALL, 0, good), RESULT_OK);
+        assert_int_equal(
+                override(f, _OVERRIDE_ALL, 0,
+                        (TenantLimits){.bytes_max = POOL_BYTES_MAX, .pool_bytes_max = POOL_BYTES_MAX}),
+                RESULT_OK);
+        assert_int_equal(
+                override(f, _OVERRIDE_ALL, 0, (TenantLimits){.bytes_max = 0, .pool_bytes_max = POOL_UNIT}),
+                RESULT_OK);
 }
 
 static void test_bytes_limit(void **state)

@@ -9,12 +9,11 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
 #include "core/broker.h"
+#include "child.h"
 
 #define UNITS(n) ((n)*POOL_UNIT)
 
@@ -668,21 +667,15 @@ static void properly(Fixture *f)
 static bool aborts(void (*fn)(Fixture *))
 {
         Fixture f;
-        int status;
         pid_t pid;
 
         fixture_init(&f);
-        pid = fork();
-        assert_true(pid >= 0);
-        if (pid == 0) {
-                (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0});
-                (void)close(STDERR_FILENO);
+        if (child_begin_badly(&pid)) {
                 fn(&f);
                 _exit(0);
         }
-        assert_int_equal(waitpid(pid, &status, 0), pid);
         fixture_deinit(&f);
-        return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+        return child_end(pid) == -SIGABRT;
 }
 
 static void test_misuse(void **state)

@@ -9,12 +9,11 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
 #include "core/broker.h"
+#include "child.h"
 
 #define UNITS(n) ((n)*POOL_UNIT)
 
@@ -404,19 +403,13 @@ static void nothing(void)
 
 static bool aborts(void (*fn)(void))
 {
-        int status;
         pid_t pid;
 
-        pid = fork();
-        assert_true(pid >= 0);
-        if (pid == 0) {
-                (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0});
-                (void)close(STDERR_FILENO);
+        if (child_begin_badly(&pid)) {
                 fn();
                 _exit(0);
         }
-        assert_int_equal(waitpid(pid, &status, 0), pid);
-        return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+        return child_end(pid) == -SIGABRT;
 }
 
 static void test_duplicate_names_abort(void **state)

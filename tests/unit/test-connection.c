@@ -230,6 +230,16 @@ static void test_options(void **state)
         pool = create(client, 256 * MIB);
         assert_int_equal(pool->max_size, 2 * GIB);
         pmb_pool_close(pool);
+
+        /* Eight times that would be more than a pool can have. */
+        fake_lock(f);
+        f->refusal = (Refusal){.code = RESULT_STORE_FULL};
+        fake_unlock(f);
+        fake_script(f, CREATE, FAKE_REFUSE);
+        pool = NULL;
+        assert_int_equal(
+                pmb_pool_create(client, &(struct pmb_pool_options){.size = 9 * TIB}, &pool), -ENOSPC);
+        assert_in_range(f->asked_max, 9 * TIB, 64 * TIB);
         pmb_client_unref(client);
 }
 

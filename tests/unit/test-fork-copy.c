@@ -21,6 +21,7 @@
 #include "base/parse.h"
 #include "client/client.h"
 #include "client/pool.h"
+#include "child.h"
 #include "fake-daemon.h"
 
 #define U        UNIT_SIZE
@@ -117,26 +118,12 @@ static bool blocks_are_whole(const Family *f)
 /* The exit status of `fn` in a child, or minus the signal that ended it. */
 static int in_child(int (*fn)(Family *f), Family *f)
 {
-        pid_t pid = fork();
-        int status;
+        pid_t pid;
 
-        assert_true(pid >= 0);
-        if (pid == 0) {
-                (void)alarm(30);
-                (void)signal(SIGSEGV, SIG_DFL);
+        if (child_begin(&pid))
                 _exit(fn(f));
-        }
-        assert_int_equal(waitpid(pid, &status, 0), pid);
-        return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+        return child_end(pid);
 }
-
-#define EXPECT(condition)                                                               \
-        do {                                                                            \
-                if (!(condition)) {                                                     \
-                        (void)dprintf(2, "child: line %d: %s\n", __LINE__, #condition); \
-                        return 1;                                                       \
-                }                                                                       \
-        } while (0)
 
 /* -------------------------------------------------------------------------------------------------- copy */
 

@@ -157,6 +157,32 @@ static void test_node_0(void **state)
         assert_true(inside == 0 && outside >= figures.total / 2);
 }
 
+/* Of the machine that the test runs on, whatever it has. */
+static void blocks_of_a_node(void **state)
+{
+        uint64_t block = 0, all = 0, inside = 0, outside = 0;
+        int r = node_get_block_size(&block);
+
+        (void)state;
+        if (r == -EOPNOTSUPP) { /* a kernel that cannot add memory while it runs */
+                assert_int_equal(node_get_memory(0, 0, 0, &inside, &outside), -EOPNOTSUPP);
+                return;
+        }
+        assert_int_equal(r, 0);
+        assert_true(block > 0 && (block & (block - 1)) == 0);
+        assert_int_equal(node_get_memory(0, 0, UINT64_MAX, &all, &outside), 0);
+        assert_true(all % block == 0 && all < UINT64_C(1) << 52);
+        assert_int_equal(outside, 0);
+        assert_int_equal(node_get_memory(0, 0, 0, &inside, &outside), 0);
+        assert_int_equal(inside, 0);
+        assert_int_equal(outside, all);
+        assert_int_equal(node_get_memory(0, 0, block, &inside, &outside), 0);
+        assert_true(inside <= block);
+        assert_int_equal(inside + outside, all);
+        assert_int_equal(node_get_memory(1 << 20, 0, UINT64_MAX, &inside, &outside), 0); /* no such node */
+        assert_int_equal(inside + outside, 0);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -165,6 +191,7 @@ int main(void)
                 cmocka_unit_test(test_available),
                 cmocka_unit_test(test_usable),
                 cmocka_unit_test(test_node_0),
+                cmocka_unit_test(blocks_of_a_node),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -197,6 +197,21 @@ static void names(void **state)
         assert_false(name_is_valid("\xc3\xa4"));
 }
 
+static void printable(void **state)
+{
+        char text[] = "caf\xc3\xa9 \x1b[2J~ \t\x7f.";
+
+        (void)state;
+        make_printable(text);
+        assert_string_equal(text, "caf?? ?[2J~ ??.");
+        for (int c = 1; c < 256; c++) {
+                char one[2] = {(char)c, '\0'};
+
+                make_printable(one);
+                assert_int_equal(one[0], c >= 0x20 && c <= 0x7e ? c : '?');
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -208,6 +223,7 @@ int main(void)
                 cmocka_unit_test(formats),
                 cmocka_unit_test(format_then_parse),
                 cmocka_unit_test(names),
+                cmocka_unit_test(printable),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

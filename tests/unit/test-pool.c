@@ -6,35 +6,26 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
 #include "core/pool.h"
+#include "child.h"
 
 /* True if the step is an assertion, which is tried in a child. */
 static bool step_aborts(PoolState from, PoolState to)
 {
         Pool pool = {.state = from};
-        int status;
         pid_t pid;
+        int end;
 
-        pid = fork();
-        assert_true(pid >= 0);
-        if (pid == 0) {
-                (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0});
-                (void)close(STDERR_FILENO);
+        if (child_begin_badly(&pid)) {
                 pool_set_state(&pool, to);
                 _exit(pool.state == to ? 0 : 1);
         }
-        assert_int_equal(waitpid(pid, &status, 0), pid);
-        if (WIFSIGNALED(status)) {
-                assert_int_equal(WTERMSIG(status), SIGABRT);
-                return true;
-        }
-        assert_int_equal(WEXITSTATUS(status), 0);
-        return false;
+        end = child_end(pid);
+        assert_true(end == 0 || end == -SIGABRT);
+        return end == -SIGABRT;
 }
 
 static void test_names(void **state)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -134,6 +135,27 @@ static void a_child_that_cannot_be_had_is_a_failure_like_others(void **state)
         (void)sd_event_source_unref(timer);
 }
 
+/* What preparing cannot mend is not prepared: that would succeed, find the same, and begin again, for ever. */
+static void what_cannot_be_looked_at_is_not_made_again(void **state)
+{
+        static const JobStoreKind kinds[] = {JOB_STORE_FSDAX, JOB_STORE_KMEM};
+
+        (void)state;
+        assert_int_equal(mknodat(dir_fd, "pm", S_IFREG | 0600, 0), 0); /* where it is mounted, if it is */
+        for (size_t i = 0; i < ELEMENTSOF(kinds); i++) {
+                StoreConfig other = config;
+
+                other.kind = kinds[i];
+                store = store_entry_free(store);
+                assert_int_equal(store_entry_new(0, &other, &context, &store), 0);
+                assert_false(store->available);
+                assert_string_equal(store->reason, "Not a directory");
+        }
+        assert_int_equal(unlinkat(dir_fd, "pm", 0), 0);
+        store_entry_reopen(store, &context);
+        assert_string_equal(store->reason, "preparing");
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -141,6 +163,7 @@ int main(void)
                         a_reload_does_not_bring_back_what_is_taken_down, setup, teardown),
                 cmocka_unit_test_setup_teardown(
                         a_child_that_cannot_be_had_is_a_failure_like_others, setup, teardown),
+                cmocka_unit_test_setup_teardown(what_cannot_be_looked_at_is_not_made_again, setup, teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -75,10 +75,14 @@ static void other_figures(void **state)
         assert_int_equal(take_all(&l, 0), 10);
         ratelimit_set(&l, 200, 1000); /* what is in it stays */
         assert_int_equal(take_all(&l, 0), 0);
+        assert_int_equal(take_all(&l, USEC_PER_SEC), 200);
+        assert_int_equal(take_all(&l, 11 * USEC_PER_SEC), 1000);
+        ratelimit_set(&l, 50, 1000);
+        assert_int_equal(take_all(&l, 12 * USEC_PER_SEC), 50);
         ratelimit_set(&l, 0, 0);
-        assert_true(ratelimit_take(&l, 0));
+        assert_true(ratelimit_take(&l, 12 * USEC_PER_SEC));
         ratelimit_set(&l, 100, 5);
-        assert_int_equal(take_all(&l, 0), 5);
+        assert_int_equal(take_all(&l, 12 * USEC_PER_SEC), 5);
 }
 
 static void extremes(void **state)

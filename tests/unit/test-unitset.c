@@ -61,6 +61,24 @@ static void subtracting_and_intersecting(void **state)
         assert_true(unitset_equal(&none, &nothing));
 }
 
+static void equal_is_each_range(void **state)
+{
+        _cleanup_unitset_ UnitSet a = make(RANGES({0, 10}, {20, 10})),
+                                  same = make(RANGES({0, 10}, {20, 10})),
+                                  longer = make(RANGES({0, 10}, {20, 11})),
+                                  moved = make(RANGES({0, 10}, {21, 10})), less = make(RANGES({0, 10})),
+                                  none = {};
+
+        (void)state;
+        assert_true(unitset_equal(&a, &same));
+        assert_true(unitset_equal(&none, &none));
+        assert_false(unitset_equal(&a, &longer));
+        assert_false(unitset_equal(&a, &moved));
+        assert_false(unitset_equal(&a, &less));
+        assert_false(unitset_equal(&less, &a));
+        assert_false(unitset_equal(&none, &a));
+}
+
 static void filling_takes_the_lowest_holes(void **state)
 {
         _cleanup_unitset_ UnitSet set = make(RANGES({1, 2}, {5, 1}));
@@ -143,6 +161,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(appending_merges),
                 cmocka_unit_test(subtracting_and_intersecting),
+                cmocka_unit_test(equal_is_each_range),
                 cmocka_unit_test(filling_takes_the_lowest_holes),
                 cmocka_unit_test(at_random),
         };
