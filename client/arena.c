@@ -396,6 +396,49 @@ bool arena_put_huge(Arena *a, void *block)
         return found;
 }
 
+void *arena_take_page(Arena *a)
+{
+        uint64_t offset;
+        bool zero;
+        int r;
+
+        heap_lock(a);
+        arena_lock(a);
+        r = units_take(&a->units, PAGE_BLOCK_SIZE, PAGE_BLOCK_SIZE, &offset, &zero);
+        if (r == 0)
+                hide(a, offset, PAGE_BLOCK_SIZE);
+        arena_unlock(a);
+        if (r == 0) {
+                pagemap_set(a->map, offset, CLASS_PAGE);
+                count(a, PAGE_BLOCK_SIZE, 1);
+        }
+        heap_unlock(a);
+        return r < 0 ? NULL : a->base + offset;
+}
+
+bool arena_put_page(Arena *a, void *block)
+{
+        uint64_t offset = offset_of(a, block);
+        bool found;
+
+        heap_lock(a);
+        found = offset % PAGE_BLOCK_SIZE == 0 && pagemap_get(a->map, offset) == CLASS_PAGE;
+        if (found) {
+                int r;
+
+                arena_lock(a);
+                r = units_put(&a->units, offset, PAGE_BLOCK_SIZE);
+                arena_unlock(a);
+                /* Without memory for the node it stays out until the end. */
+                if (r == 0) {
+                        pagemap_set(a->map, offset, CLASS_NONE);
+                        count(a, PAGE_BLOCK_SIZE, -1);
+                }
+        }
+        heap_unlock(a);
+        return found;
+}
+
 bool arena_resize(Arena *a, void *block, size_t size)
 {
         size_t usable, before;

@@ -74,6 +74,15 @@ void *arena_take_lower(Arena *a, const void *than, size_t size);
 bool arena_put_huge(Arena *a, void *block);
 
 /*
+ * Take a page from the units themselves, behind jemalloc's back: what is free may be pages between slabs of other
+ * blocks, and too few in a row for a slab of pages. Of CLASS_PAGE in the page map; it is counted as one of its size.
+ */
+void *arena_take_page(Arena *a);
+
+/* Put it back. False if it is none (any more). */
+bool arena_put_page(Arena *a, void *block);
+
+/*
  * Let a block of LARGE_SIZE_MIN or more become one of `size`, which is not less either, where it is. False
  * if that cannot be done; otherwise its class is what the page map says.
  */

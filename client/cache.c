@@ -156,8 +156,8 @@ static Cache *cache_new(const Heap *h)
 {
         size_t places = 0;
         static void *nothing[1];
+        void **end = nothing + 1, **place;
         uint8_t *memory;
-        void **place;
         Cache *c;
 
         for (unsigned k = CLASS_FIRST; k <= CLASS_LAST; k++)
@@ -168,8 +168,8 @@ static Cache *cache_new(const Heap *h)
                 return NULL;
         c = (Cache *)(void *)(memory + place_in_page(h));
         *c = (Cache){
-                .tops = {[CLASS_NONE] = nothing + 1, [CLASS_HUGE] = nothing + 1},
-                .ends = {[CLASS_NONE] = nothing + 1, [CLASS_HUGE] = nothing + 1},
+                .tops = {[CLASS_NONE] = end, [CLASS_HUGE] = end, [CLASS_PAGE] = end},
+                .ends = {[CLASS_NONE] = end, [CLASS_HUGE] = end, [CLASS_PAGE] = end},
                 .busy = &thread_caches.busy,
                 .memory = memory,
         };

@@ -25,7 +25,7 @@
 #include "client/heap.h"
 
 /*
- * The arrays by class; those of CLASS_NONE and CLASS_HUGE are empty and full. What belongs to a class is not
+ * The arrays by class; those of classes that nobody caches are empty and full. What belongs to a class is not
  * together in a structure of its own, since the processor finds a pointer by the class without arithmetic.
  */
 typedef struct Cache {

@@ -65,7 +65,10 @@ static Batch *pop(DepotShelf *s)
 
 void depot_want(Depot *d, unsigned class, unsigned n)
 {
-        (void)atomic_fetch_add_explicit(&d->shelves[class].wanted, n, memory_order_relaxed);
+        DepotShelf *s = &d->shelves[class];
+
+        (void)atomic_fetch_add_explicit(&s->wanted, n, memory_order_relaxed);
+        atomic_store_explicit(&s->asked, true, memory_order_relaxed);
 }
 
 bool depot_put(Depot *d, unsigned class, void *const *blocks, unsigned n)
@@ -114,6 +117,7 @@ unsigned depot_take(Depot *d, unsigned class, void **blocks)
         (void)pthread_mutex_lock(&s->lock);
         b = pop(s);
         if (b) {
+                atomic_store_explicit(&s->asked, true, memory_order_relaxed);
                 n = b->n;
                 memcpy(blocks, b->blocks, n * sizeof(*blocks));
                 b->next = s->spare;
@@ -134,8 +138,9 @@ unsigned depot_end_period(Depot *d, unsigned class)
         (void)pthread_mutex_lock(&s->lock);
         n = s->n_lowest;
         s->n_lowest = s->n;
-        atomic_store_explicit(&s->wanted, atomic_load_explicit(&s->wanted, memory_order_relaxed) / 2,
-                memory_order_relaxed);
+        if (!atomic_exchange_explicit(&s->asked, false, memory_order_relaxed))
+                atomic_store_explicit(&s->wanted, atomic_load_explicit(&s->wanted, memory_order_relaxed) / 2,
+                        memory_order_relaxed);
         spare = s->spare;
         s->spare = NULL;
         (void)pthread_mutex_unlock(&s->lock);

@@ -37,7 +37,8 @@ typedef struct DepotShelf {
         Batch *spare;        /* without blocks */
         atomic_uint n;       /* batches in `full` */
         unsigned n_lowest;   /* in this period */
-        atomic_ulong wanted; /* blocks that were asked for when there was none, fewer with each period */
+        atomic_ulong wanted; /* blocks that were asked for when there was none; fewer when nobody asks */
+        atomic_bool asked;   /* in this period */
         uint64_t n_blocks;
 } DepotShelf;
 

@@ -122,12 +122,15 @@ static bool is_dead(Heap *h)
         return atomic_load_explicit(&h->refuse, memory_order_relaxed) != 0;
 }
 
-static noinline void free_huge(struct pmb_pool *pool, void *ptr)
+/* A block of a class that nobody caches. */
+static noinline void free_uncached(struct pmb_pool *pool, void *ptr, unsigned class)
 {
-        watch_given(&pool->heap, ptr, arena_size_huge(pool->heap.arena, ptr));
-        if (!arena_put_huge(pool->heap.arena, ptr))
+        Heap *h = &pool->heap;
+
+        watch_given(h, ptr, heap_block_size(h, ptr));
+        if (!(class == CLASS_PAGE ? arena_put_page(h->arena, ptr) : arena_put_huge(h->arena, ptr)))
                 misuse_report(PMB_MISUSE_DOUBLE, pool, ptr);
-        heap_add_supply(&pool->heap);
+        heap_add_supply(h);
 }
 
 static noinline void free_to_others(struct pmb_pool *pool, void *ptr)
@@ -150,8 +153,8 @@ static noinline void free_to_others(struct pmb_pool *pool, void *ptr)
                 misuse_report(PMB_MISUSE_DOUBLE, pool, ptr);
                 return;
         }
-        if (class == CLASS_HUGE) {
-                free_huge(pool, ptr);
+        if (class > CLASS_LAST) {
+                free_uncached(pool, ptr, class);
                 errno = saved;
                 return;
         }

@@ -22,7 +22,7 @@ static void *reserve(void *at, uint64_t size, int flags)
 
 static int reserve_aligned(Mapping *m, uint64_t size)
 {
-        uint64_t room, head;
+        uint64_t room;
         uint8_t *p;
 
         if (__builtin_add_overflow(size, UNIT_SIZE, &room) || room > PTRDIFF_MAX)
@@ -31,12 +31,8 @@ static int reserve_aligned(Mapping *m, uint64_t size)
         if (!p)
                 return -errno;
 
-        head = -(uintptr_t)p & (UNIT_SIZE - 1);
-        if (head > 0)
-                (void)munmap(p, head);
-        (void)munmap(p + head + size, UNIT_SIZE - head);
-
-        m->base = p + head;
+        m->head = -(uintptr_t)p & (UNIT_SIZE - 1);
+        m->base = p + m->head;
         m->reserved = size;
         return 0;
 }
@@ -57,14 +53,7 @@ int mapping_reserve(Mapping *m, uint64_t want, uint64_t need)
                 if (want < need)
                         want = need;
         }
-        if (r < 0)
-                return r;
-        /*
-         * Without it a child could find its own malloc where the parent's pool is. Not fatal:
-         * mapping_forked().
-         */
-        (void)madvise(m->base, m->reserved, MADV_DONTFORK);
-        return 0;
+        return r;
 }
 
 /* Put back the reservation over what may be half done. */
@@ -76,8 +65,8 @@ static void unmap_file(Mapping *m, uint64_t from, uint64_t to)
 
 int mapping_extend(Mapping *m, uint64_t length)
 {
+        uint64_t more, from, until;
         struct stat st;
-        uint64_t more;
         int r;
 
         if (length <= m->mapped)
@@ -96,7 +85,10 @@ int mapping_extend(Mapping *m, uint64_t length)
                 unmap_file(m, m->mapped, length);
                 return r;
         }
-        if (!m->shared && madvise(m->base + m->mapped, more, MADV_DONTFORK) < 0) {
+        /* With the first of it, also what is only reserved: children put a reservation of their own there. */
+        from = m->shared ? length : m->mapped;
+        until = m->mapped == 0 ? m->reserved : length;
+        if (from < until && madvise(m->base + from, until - from, MADV_DONTFORK) < 0) {
                 r = -errno;
                 unmap_file(m, m->mapped, length);
                 return r;
@@ -182,6 +174,6 @@ void mapping_deinit(Mapping *m)
 {
         m->fd = safe_close(m->fd);
         if (m->base)
-                (void)munmap(m->base, m->reserved);
+                (void)munmap(m->base - m->head, m->reserved + UNIT_SIZE);
         *m = (Mapping){.fd = -EBADF};
 }

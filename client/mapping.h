@@ -18,6 +18,7 @@
 typedef struct Mapping {
         uint8_t *base;
         uint64_t reserved; /* bytes of address space */
+        uint64_t head;     /* and before it: with what is behind it, a unit more than that is reserved */
         uint64_t mapped;   /* bytes of the file that are mapped */
         int fd;
         bool shared; /* with children */

@@ -85,6 +85,8 @@ static void *take_from_all(struct pmb_pool *pool, size_t size, int flags)
         heap_drain(h);
         arena_purge(h->arena);
         p = take(h, size, flags);
+        if (!p && flags == 0 && class_sizes[sizeclass_of(size)] == PAGE_BLOCK_SIZE)
+                p = arena_take_page(h->arena);
         if (!p) {
                 note_full(pool, size);
                 if ((flags & ~MALLOCX_ZERO) == 0)

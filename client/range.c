@@ -44,7 +44,7 @@ static Range *node_new(RangeSet *s, uint64_t start, uint64_t size)
 {
         Range *r;
 
-        if (!s->spare && (!s->chunks || s->n_used == CHUNK_NODES)) {
+        if (!s->spare && s->n_used == (s->chunks ? CHUNK_NODES : RANGES_FEW)) {
                 RangeChunk *c =
                         mmap(NULL, CHUNK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
@@ -58,7 +58,7 @@ static Range *node_new(RangeSet *s, uint64_t start, uint64_t size)
                 r = s->spare;
                 s->spare = r->by[0].right;
         } else
-                r = &s->chunks->nodes[s->n_used++];
+                r = &(s->chunks ? s->chunks->nodes : s->few)[s->n_used++];
 
         s->seed ^= s->seed << 13;
         s->seed ^= s->seed >> 17;

@@ -3,7 +3,8 @@
 
 /*
  * A set of ranges of numbers, disjoint and never adjacent: what is put beside its neighbours becomes one
- * with them. All operations take O(log n). Nothing here knows what the numbers mean, and nothing locks.
+ * with them. All operations take O(log n). Nothing here knows what the numbers mean, and nothing locks. A set stays
+ * where it is.
  */
 
 #include <stdbool.h>
@@ -29,11 +30,14 @@ struct Range {
         uint32_t priority; /* of the node in both treaps */
 };
 
+#define RANGES_FEW 8 /* for so many no memory is needed */
+
 typedef struct RangeSet {
         Range *root[_RANGE_ORDER_MAX];
         Range *spare;       /* unused nodes, linked by by[0].right */
-        RangeChunk *chunks; /* where nodes come from, the newest first */
-        size_t n_used;      /* nodes of the newest chunk that were ever used */
+        RangeChunk *chunks; /* where nodes come from, the newest first; before there is one: */
+        Range few[RANGES_FEW];
+        size_t n_used; /* nodes of the newest chunk, or of the few, that were ever used */
         uint64_t total;
         size_t n;
         uint32_t seed;

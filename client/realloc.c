@@ -64,7 +64,7 @@ void *pmb_realloc(struct pmb_pool *pool, void *ptr, size_t size)
                 misuse_report(PMB_MISUSE_INVALID, pool, ptr);
                 return pressure_refuse(pool, EINVAL, size);
         }
-        if (class != CLASS_HUGE && sizeclass_of(size) == class) {
+        if (class_sizes[sizeclass_of(size)] == class_sizes[class] && class != CLASS_HUGE) {
                 watch_resized(h, ptr, old, size);
                 return ptr;
         }

@@ -11,7 +11,7 @@ const size_t class_sizes[N_CLASSES] = {
         DOUBLING(5), DOUBLING(6), DOUBLING(7), DOUBLING(8), DOUBLING(9), DOUBLING(10), /* to 8 KiB */
         DOUBLING(11), DOUBLING(12), DOUBLING(13), DOUBLING(14), DOUBLING(15),          /* to 256 KiB */
         DOUBLING(16), DOUBLING(17), DOUBLING(18), DOUBLING(19), DOUBLING(20),          /* to 8 MiB */
-        0,                                                                             /* CLASS_HUGE */
+        0, PAGE_BLOCK_SIZE, /* CLASS_HUGE, CLASS_PAGE */
 };
 
 uint8_t class_table[TABLE_SIZE_MAX / 8 + 1];
@@ -43,7 +43,7 @@ unsigned sizeclass_room(unsigned class)
         };
         unsigned i = 0;
 
-        if (class == CLASS_NONE || class == CLASS_HUGE)
+        if (class < CLASS_FIRST || class > CLASS_LAST)
                 return 0;
         while (class_sizes[class] > steps[i].size)
                 i++;

@@ -15,13 +15,16 @@ enum {
         CLASS_FIRST = 1,
         CLASS_LAST = 73,
         CLASS_HUGE,
-        N_CLASSES, /* with CLASS_NONE and CLASS_HUGE */
+        CLASS_PAGE, /* of the page map alone: arena_take_page() */
+        N_CLASSES,  /* with all of these */
 };
 
 #define CLASS_SIZE_MAX ((size_t)8 << 20) /* of CLASS_LAST */
 #define TABLE_SIZE_MAX ((size_t)4096)    /* up to here a table tells the class */
 #define SMALL_SIZE_MAX ((size_t)14336)   /* up to here blocks share slabs */
 #define LARGE_SIZE_MIN ((size_t)16384)   /* from here on they are whole pages, and can change their size */
+
+#define PAGE_BLOCK_SIZE ((size_t)4096) /* of CLASS_PAGE */
 
 /* By number; 0 for CLASS_NONE and CLASS_HUGE. */
 extern const size_t class_sizes[N_CLASSES];

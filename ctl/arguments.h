@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 
-/* The command line: options anywhere, then a verb and its operands. Which verbs there are is verbs.c's business. */
+/* The command line: options anywhere, then a verb and its operands. Which verbs there are is verb-table.c's business. */
 
 #include <stdbool.h>
 #include <stddef.h>

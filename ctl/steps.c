@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+
 #include "ctl/steps.h"
 
 #include <limits.h>
@@ -40,6 +41,24 @@ static const char *state_to_string(Pmbroker__V1__StepState state)
         };
 
         return (unsigned)state < ELEMENTSOF(names) ? names[state] : "unknown";
+}
+
+int steps_request(CtlConnection *c, Pmbroker__V1__ClientPacket *packet, const char *store,
+        Pmbroker__V1__ServerPacket **ret)
+{
+        char subject[80], waiting[128];
+
+        (void)snprintf(subject, sizeof(subject), "store %.60s", store);
+        (void)snprintf(waiting, sizeof(waiting), "%s: this may take a while", subject);
+        return ctl_request(c,
+                &(CtlRequest){
+                        .packet = packet,
+                        .expected = PMBROKER__V1__SERVER_PACKET__BODY_PROVISIONED,
+                        .changes = true,
+                        .subject = subject,
+                        .waiting = waiting,
+                },
+                ret);
 }
 
 bool steps_have(const Pmbroker__V1__ProvisionReport *report, Pmbroker__V1__StepState state)

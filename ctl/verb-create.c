@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * pmbrokerctl create: a pool that lives as long as this process, for scripts. With a command it is a parent that keeps
- * the pool and hands on what the command ends with. It reads what the daemon tells, and when the daemon is started again
- * it introduces itself anew, as every owner of pools has to.
+ * the pool and hands on what the command ends with (holder.c).
  */
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/signalfd.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -21,36 +17,15 @@
 #include "ctl/change.h"
 #include "ctl/connection.h"
 #include "ctl/exit.h"
+#include "ctl/holder.h"
 #include "ctl/json.h"
 #include "ctl/message.h"
-#include "ctl/pools.h"
+#include "ctl/signals.h"
 #include "ctl/verb.h"
-
-#define RECONNECT_TRIES 100 /* of RECONNECT_PAUSE: the daemon waits for its clients for 10 s */
-#define RECONNECT_PAUSE 100000
 
 /* As a shell says it. */
 #define EXIT_NO_COMMAND  127
 #define EXIT_NOT_RUNABLE 126
-#define EXIT_BY_SIGNAL   128
-
-typedef struct Holder {
-        const Arguments *arguments;
-        CtlConnection *connection;
-        Pmbroker__V1__ServerPacket *grant;
-        int fd;
-        int signal_fd;
-        pid_t child; /* 0: none */
-        bool revoked;
-} Holder;
-
-static void holder_done(Holder *h)
-{
-        h->connection = ctl_disconnect(h->connection);
-        wire_free_server(h->grant);
-        h->fd = safe_close(h->fd);
-        h->signal_fd = safe_close(h->signal_fd);
-}
 
 /* ------------------------------------------------------------------------------------------------ create */
 
@@ -179,127 +154,6 @@ static void announce(const Holder *h)
         (void)fflush(stdout);
 }
 
-/* ------------------------------------------------------------------------------------------------- hold */
-
-/* Whether the pool is still ours. */
-static bool resume(Holder *h)
-{
-        Pmbroker__V1__ClientPacket packet = PMBROKER__V1__CLIENT_PACKET__INIT;
-        Pmbroker__V1__ResumePools body = PMBROKER__V1__RESUME_POOLS__INIT;
-        CtlRequest request = {.packet = &packet, .expected = PMBROKER__V1__SERVER_PACKET__BODY_POOLS};
-        _cleanup_(cleanup_wire_free_server) Pmbroker__V1__ServerPacket *answer = NULL;
-
-        packet.body_case = PMBROKER__V1__CLIENT_PACKET__BODY_RESUME_POOLS;
-        packet.resume_pools = &body;
-        if (ctl_request(h->connection, &request, &answer) != EXIT_DONE)
-                return false;
-        for (size_t i = 0; i < answer->pools->n_rows; i++)
-                if (answer->pools->rows[i]->pool == h->grant->grant->pool)
-                        return true;
-        return false;
-}
-
-static bool reconnect(Holder *h)
-{
-        bool done = false;
-
-        h->connection = ctl_disconnect(h->connection);
-        message_set_muted(true);
-        for (unsigned i = 0; i < RECONNECT_TRIES && !done; i++) {
-                if (ctl_connect(h->arguments, &h->connection) == EXIT_DONE && resume(h))
-                        done = true;
-                else {
-                        h->connection = ctl_disconnect(h->connection);
-                        (void)usleep(RECONNECT_PAUSE);
-                }
-        }
-        message_set_muted(false);
-        return done;
-}
-
-static void take_event(Holder *h)
-{
-        _cleanup_(cleanup_wire_free_server) Pmbroker__V1__ServerPacket *event = NULL;
-        char subject[POOLS_SUBJECT_MAX];
-        int r;
-
-        message_set_muted(true);
-        r = ctl_next_event(h->connection, 0, &event);
-        message_set_muted(false);
-        (void)pools_subject(h->grant->grant->pool, subject);
-        if (r != EXIT_DONE) {
-                if (!reconnect(h)) {
-                        message_error("%s: the daemon has gone, and the pool with it", subject);
-                        h->revoked = true;
-                }
-        } else if (event && event->body_case == PMBROKER__V1__SERVER_PACKET__BODY_REVOKED) {
-                message_error("%s: revoked", subject);
-                h->revoked = true;
-        } else if (event && event->body_case == PMBROKER__V1__SERVER_PACKET__BODY_REVOKING &&
-                   !h->arguments->quiet)
-                message_note("%s: will be revoked in %" PRIu64 " s", subject,
-                        event->revoking->grace_usec / USEC_PER_SEC);
-}
-
-/* True when it is over, with what to exit with. */
-static bool take_signal(Holder *h, int *ret)
-{
-        struct signalfd_siginfo si;
-        int status;
-
-        if (read(h->signal_fd, &si, sizeof(si)) != sizeof(si))
-                return false;
-        if (si.ssi_signo != SIGCHLD) {
-                *ret = EXIT_DONE;
-                /* What the terminal sends it has got itself. */
-                if (h->child > 0 && si.ssi_code <= 0)
-                        (void)kill(h->child, (int)si.ssi_signo);
-                return h->child == 0;
-        }
-        if (h->child == 0 || waitpid(h->child, &status, WNOHANG) != h->child)
-                return false;
-        *ret = WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_BY_SIGNAL + WTERMSIG(status);
-        return true;
-}
-
-static int hold(Holder *h)
-{
-        int status = EXIT_REFUSED;
-
-        for (;;) {
-                struct pollfd fds[] = {
-                        {.fd = h->signal_fd, .events = POLLIN},
-                        {.fd = h->connection ? ctl_fd(h->connection) : -1, .events = POLLIN},
-                };
-
-                if (poll(fds, 2, -1) < 0 && errno != EINTR)
-                        return EXIT_REFUSED;
-                if (fds[0].revents != 0 && take_signal(h, &status))
-                        return status;
-                if (fds[1].revents != 0)
-                        take_event(h);
-                if (h->revoked && h->child == 0)
-                        return EXIT_REFUSED;
-        }
-}
-
-static int block_signals(Holder *h)
-{
-        sigset_t mask;
-
-        (void)sigemptyset(&mask);
-        (void)sigaddset(&mask, SIGINT);
-        (void)sigaddset(&mask, SIGTERM);
-        (void)sigaddset(&mask, SIGHUP);
-        (void)sigaddset(&mask, SIGCHLD);
-        if (sigprocmask(SIG_BLOCK, &mask, NULL) == 0)
-                h->signal_fd = signalfd(-1, &mask, SFD_CLOEXEC);
-        if (h->signal_fd >= 0)
-                return EXIT_DONE;
-        message_error("cannot wait for signals: %s", strerror(errno));
-        return EXIT_REFUSED;
-}
-
 int verb_create(const Arguments *arguments)
 {
         _cleanup_(holder_done) Holder h = {.arguments = arguments, .fd = -EBADF, .signal_fd = -EBADF};
@@ -307,10 +161,10 @@ int verb_create(const Arguments *arguments)
 
         r = create(&h);
         if (r == EXIT_DONE)
-                r = block_signals(&h);
+                r = signals_take(holder_signals, &h.signal_fd);
         if (r == EXIT_DONE && arguments->n_operands > 0)
                 r = run_command(&h);
         else if (r == EXIT_DONE)
                 announce(&h);
-        return r == EXIT_DONE ? hold(&h) : r;
+        return r == EXIT_DONE ? holder_run(&h) : r;
 }

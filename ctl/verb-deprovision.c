@@ -18,25 +18,15 @@ int verb_deprovision(const Arguments *arguments)
         _cleanup_(cleanup_ctl_disconnect) CtlConnection *c = NULL;
         _cleanup_(cleanup_wire_free_server) Pmbroker__V1__ServerPacket *answer = NULL;
         const char *store = arguments->operands[0];
-        char subject[80], waiting[128];
-        CtlRequest request = {
-                .packet = &packet,
-                .expected = PMBROKER__V1__SERVER_PACKET__BODY_PROVISIONED,
-                .changes = true,
-                .subject = subject,
-                .waiting = waiting,
-        };
         int r;
 
-        (void)snprintf(subject, sizeof(subject), "store %.60s", store);
-        (void)snprintf(waiting, sizeof(waiting), "%s: this may take a while", subject);
         body.store = (char *)(uintptr_t)store;
         body.force = arguments->force;
         packet.body_case = PMBROKER__V1__CLIENT_PACKET__BODY_DEPROVISION;
         packet.deprovision = &body;
         r = ctl_connect(arguments, &c);
         if (r == EXIT_DONE)
-                r = ctl_request(c, &request, &answer);
+                r = steps_request(c, &packet, store, &answer);
         if (r != EXIT_DONE)
                 return r;
         r = steps_status(answer->provisioned);

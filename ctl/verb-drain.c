@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "ctl/connection.h"
 #include "ctl/exit.h"
+#include "ctl/fetch.h"
 #include "ctl/json.h"
 #include "ctl/message.h"
 #include "ctl/permanent.h"
@@ -37,15 +38,9 @@ static int ask(CtlConnection *c, const char *store, bool undo)
 /* There must be such a store; whether the configuration drains it is in *ret. */
 static int find_store(CtlConnection *c, const char *store, bool *ret)
 {
-        Pmbroker__V1__ClientPacket packet = PMBROKER__V1__CLIENT_PACKET__INIT;
-        Pmbroker__V1__ListStores body = PMBROKER__V1__LIST_STORES__INIT;
-        CtlRequest request = {.packet = &packet, .expected = PMBROKER__V1__SERVER_PACKET__BODY_STORES};
         _cleanup_(cleanup_wire_free_server) Pmbroker__V1__ServerPacket *answer = NULL;
-        int r;
+        int r = fetch_stores(c, &answer);
 
-        packet.body_case = PMBROKER__V1__CLIENT_PACKET__BODY_LIST_STORES;
-        packet.list_stores = &body;
-        r = ctl_request(c, &request, &answer);
         if (r != EXIT_DONE)
                 return r;
         for (size_t i = 0; i < answer->stores->n_rows; i++)

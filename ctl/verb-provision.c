@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "ctl/connection.h"
 #include "ctl/exit.h"
+#include "ctl/fetch.h"
 #include "ctl/message.h"
 #include "ctl/steps.h"
 
@@ -28,23 +29,13 @@ static int provision(CtlConnection *c, const Arguments *arguments, const char *s
         Pmbroker__V1__ClientPacket packet = PMBROKER__V1__CLIENT_PACKET__INIT;
         Pmbroker__V1__Provision body = PMBROKER__V1__PROVISION__INIT;
         _cleanup_(cleanup_wire_free_server) Pmbroker__V1__ServerPacket *answer = NULL;
-        char subject[80], waiting[128];
-        CtlRequest request = {
-                .packet = &packet,
-                .expected = PMBROKER__V1__SERVER_PACKET__BODY_PROVISIONED,
-                .changes = true,
-                .subject = subject,
-                .waiting = waiting,
-        };
         int r;
 
-        (void)snprintf(subject, sizeof(subject), "store %.60s", store);
-        (void)snprintf(waiting, sizeof(waiting), "%s: this may take a while", subject);
         body.store = (char *)(uintptr_t)store;
         body.apply = arguments->apply;
         packet.body_case = PMBROKER__V1__CLIENT_PACKET__BODY_PROVISION;
         packet.provision = &body;
-        r = ctl_request(c, &request, &answer);
+        r = steps_request(c, &packet, store, &answer);
         if (r != EXIT_DONE)
                 return r;
         if (arguments->table.json) {
@@ -60,16 +51,11 @@ static int provision(CtlConnection *c, const Arguments *arguments, const char *s
 
 static int provision_all(CtlConnection *c, const Arguments *arguments, Json *json)
 {
-        Pmbroker__V1__ClientPacket packet = PMBROKER__V1__CLIENT_PACKET__INIT;
-        Pmbroker__V1__ListStores list = PMBROKER__V1__LIST_STORES__INIT;
-        CtlRequest request = {.packet = &packet, .expected = PMBROKER__V1__SERVER_PACKET__BODY_STORES};
         _cleanup_(cleanup_wire_free_server) Pmbroker__V1__ServerPacket *answer = NULL;
         int status = EXIT_DONE, r;
         size_t n = 0;
 
-        packet.body_case = PMBROKER__V1__CLIENT_PACKET__BODY_LIST_STORES;
-        packet.list_stores = &list;
-        r = ctl_request(c, &request, &answer);
+        r = fetch_stores(c, &answer);
         if (r != EXIT_DONE)
                 return r;
         for (size_t i = 0; i < answer->stores->n_rows; i++) {

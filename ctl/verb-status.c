@@ -10,6 +10,7 @@
 #include "base/parse.h"
 #include "ctl/connection.h"
 #include "ctl/exit.h"
+#include "ctl/fetch.h"
 #include "ctl/json.h"
 #include "ctl/message.h"
 #include "ctl/text.h"
@@ -82,18 +83,13 @@ static int print_text(const Pmbroker__V1__Status *s, bool bytes, bool admin)
 
 int verb_status(const Arguments *arguments)
 {
-        Pmbroker__V1__ClientPacket packet = PMBROKER__V1__CLIENT_PACKET__INIT;
-        Pmbroker__V1__GetStatus get = PMBROKER__V1__GET_STATUS__INIT;
-        CtlRequest request = {.packet = &packet, .expected = PMBROKER__V1__SERVER_PACKET__BODY_STATUS};
         _cleanup_(cleanup_ctl_disconnect) CtlConnection *c = NULL;
         _cleanup_(cleanup_wire_free_server) Pmbroker__V1__ServerPacket *answer = NULL;
         int r;
 
-        packet.body_case = PMBROKER__V1__CLIENT_PACKET__BODY_GET_STATUS;
-        packet.get_status = &get;
         r = ctl_connect(arguments, &c);
         if (r == EXIT_DONE)
-                r = ctl_request(c, &request, &answer);
+                r = fetch_status(c, &answer);
         if (r != EXIT_DONE)
                 return r;
         if (arguments->table.json)

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "ctl/connection.h"
 #include "ctl/exit.h"
+#include "ctl/fetch.h"
 #include "ctl/message.h"
 #include "ctl/store-row.h"
 
@@ -141,22 +142,17 @@ static int add_stores(Table *t, const Pmbroker__V1__StoreList *list, const char 
 
 int verb_stores(const Arguments *arguments)
 {
-        Pmbroker__V1__ClientPacket packet = PMBROKER__V1__CLIENT_PACKET__INIT;
-        Pmbroker__V1__ListStores list = PMBROKER__V1__LIST_STORES__INIT;
-        CtlRequest request = {.packet = &packet, .expected = PMBROKER__V1__SERVER_PACKET__BODY_STORES};
         _cleanup_(cleanup_ctl_disconnect) CtlConnection *c = NULL;
         _cleanup_(cleanup_wire_free_server) Pmbroker__V1__ServerPacket *answer = NULL;
         _cleanup_(cleanup_table_free) Table *table = NULL;
         size_t i = 0;
         int r;
 
-        packet.body_case = PMBROKER__V1__CLIENT_PACKET__BODY_LIST_STORES;
-        packet.list_stores = &list;
         r = table_new(store_columns, &arguments->table, &table);
         if (r == EXIT_DONE)
                 r = ctl_connect(arguments, &c);
         if (r == EXIT_DONE)
-                r = ctl_request(c, &request, &answer);
+                r = fetch_stores(c, &answer);
         /* Without operands once, with NULL: the array of operands ends with one. */
         do
                 if (r == EXIT_DONE)

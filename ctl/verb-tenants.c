@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "ctl/connection.h"
 #include "ctl/exit.h"
+#include "ctl/fetch.h"
 #include "ctl/message.h"
 #include "ctl/pages.h"
 
@@ -106,29 +107,19 @@ static int add_tenants(Table *t, const Pages *pages, const char *name)
         return EXIT_DONE;
 }
 
-static uint64_t get_next(const Pmbroker__V1__ServerPacket *page)
-{
-        return page->tenants->next;
-}
-
 int verb_tenants(const Arguments *arguments)
 {
-        Pmbroker__V1__ClientPacket packet = PMBROKER__V1__CLIENT_PACKET__INIT;
-        Pmbroker__V1__ListTenants list = PMBROKER__V1__LIST_TENANTS__INIT;
-        CtlRequest request = {.packet = &packet, .expected = PMBROKER__V1__SERVER_PACKET__BODY_TENANTS};
         _cleanup_(cleanup_ctl_disconnect) CtlConnection *c = NULL;
         _cleanup_(pages_done) Pages pages = {0};
         _cleanup_(cleanup_table_free) Table *table = NULL;
         size_t i = 0;
         int r;
 
-        packet.body_case = PMBROKER__V1__CLIENT_PACKET__BODY_LIST_TENANTS;
-        packet.list_tenants = &list;
         r = table_new(tenant_columns, &arguments->table, &table);
         if (r == EXIT_DONE)
                 r = ctl_connect(arguments, &c);
         if (r == EXIT_DONE)
-                r = pages_fetch(c, &request, &list.after, get_next, &pages);
+                r = fetch_tenants(c, &pages);
         /* Without operands once, with NULL: the array of operands ends with one. */
         do
                 if (r == EXIT_DONE)

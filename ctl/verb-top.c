@@ -21,6 +21,7 @@
 #include "ctl/exit.h"
 #include "ctl/message.h"
 #include "ctl/overview.h"
+#include "ctl/signals.h"
 #include "ctl/top-screen.h"
 #include "ctl/verb.h"
 
@@ -83,23 +84,6 @@ static void top_done(Top *t)
         t->connection = ctl_disconnect(t->connection);
         users_done(&t->users);
         t->signal_fd = safe_close(t->signal_fd);
-}
-
-static int block_signals(Top *t)
-{
-        sigset_t mask;
-
-        (void)sigemptyset(&mask);
-        (void)sigaddset(&mask, SIGINT);
-        (void)sigaddset(&mask, SIGTERM);
-        (void)sigaddset(&mask, SIGHUP);
-        (void)sigaddset(&mask, SIGWINCH);
-        if (sigprocmask(SIG_BLOCK, &mask, NULL) == 0)
-                t->signal_fd = signalfd(-1, &mask, SFD_CLOEXEC);
-        if (t->signal_fd >= 0)
-                return EXIT_DONE;
-        message_error("cannot wait for signals: %s", strerror(errno));
-        return EXIT_REFUSED;
 }
 
 /* ----------------------------------------------------------------------------------------------- screen */
@@ -276,6 +260,7 @@ int verb_top(const Arguments *arguments)
                 .interval_usec = 2 * USEC_PER_SEC,
                 .users = {.no_names = arguments->host},
         };
+        static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGWINCH, 0};
         _cleanup_(overview_done) Overview first = {0};
         int r;
 
@@ -286,7 +271,7 @@ int verb_top(const Arguments *arguments)
         if (r == EXIT_DONE)
                 r = overview_fetch(t.connection, 0, &first);
         if (r == EXIT_DONE)
-                r = block_signals(&t);
+                r = signals_take(signals, &t.signal_fd);
         if (r != EXIT_DONE)
                 return r;
         t.view.colour = terminal_has_colour();

@@ -17,7 +17,7 @@
 #include <stdlib.h>
 
 /*
- * HEAP_HAS_FREE_SIZED where there is heap_free_sized(): only the pool's is measured beside its free().
+ * HEAP_HAS_FREE_SIZED where there are heap_free_sized() and heap_call(): only the pool's is measured beside its free().
  *
  * Make a heap of `size` bytes. `place` is the directory for files of those who need one, or NULL. Those who have a limit
  * of their own take `size` for it; where `roomy` is set, memkind gets none, since it needs several times what is live.
@@ -52,6 +52,12 @@ static inline void heap_free_sized(Heap heap, void *p, size_t size)
 }
 
 #define HEAP_HAS_FREE_SIZED 1
+
+/* A call into the library that does nothing. */
+static inline void heap_call(void)
+{
+        (void)pmb_version();
+}
 
 #elif defined(BENCH_MEMKIND)
 

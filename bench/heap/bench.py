@@ -53,13 +53,13 @@ def show_trim(row):
 
 
 def head_sized():
-    print(f"{'ns per allocation':40}{'sized':>9}{'free':>9}{'ratio':>9}")
+    print(f"{'ns per allocation':40}{'sized':>9}{'free':>9}{'ratio':>9}{'calls':>9}{'net':>9}")
 
 
 def show_sized(row):
     ns, ratio = row["ns"], row["ratio"]
-    print(f"{parts.row_name(row):40}{ns.get('pmbroker', 0):9.1f}{ns.get('free', 0):9.1f}{ratio.get('free', 0):9.2f}",
-          flush=True)
+    print(f"{parts.row_name(row):40}{ns.get('pmbroker', 0):9.1f}{ns.get('free', 0):9.1f}{ratio.get('free', 0):9.2f}" +
+          (f"{ns['calls']:9.1f}{row['net']:9.2f}" if row["net"] else ""), flush=True)
 
 
 TITLES = {

@@ -105,7 +105,7 @@ def speed(run, show):
 
 
 def sized(run, show):
-    """pmb_free_sized() beside pmb_free(): two processes of the same program."""
+    """pmb_free_sized() beside pmb_free(): two processes of the same program. Of pairs, also without what calls cost."""
     done = []
     with Workers(run.build, ("pmbroker",), run.place) as plain, Workers(run.build, ("pmbroker",), run.place) as told:
         for pattern in ("pair", *BATCHES, "churn"):
@@ -113,9 +113,17 @@ def sized(run, show):
                 if run.wants(row_name(row)):
                     contenders = {"pmbroker": (told["pmbroker"], row),
                                   "free": (plain["pmbroker"], dict(row, sized=False))}
+                    if pattern == "pair":
+                        contenders["calls"] = (plain["pmbroker"], dict(row, pattern="calls", sized=False))
                     done.append(run.time(contenders, row))
+                    done[-1]["net"] = net(**done[-1]["ns"])
                     show(done[-1])
     return done
+
+
+def net(pmbroker=None, free=None, calls=None):
+    """What is left of the ratio when both have a cost of zero for being called."""
+    return (pmbroker - calls) / (free - calls) if pmbroker and free and calls else None
 
 
 def pools(run, show):

@@ -17,6 +17,7 @@ typedef enum PatternKind {
         PATTERN_REALLOC,  /* grow a block by halves from 16 bytes on */
         PATTERN_PRODCONS, /* one thread allocates, another frees */
         PATTERN_BULK,     /* very many live at a time: allocate all, free all */
+        PATTERN_CALLS,    /* pairs of calls that do nothing, to compare pairs with */
         N_PATTERNS,
 } PatternKind;
 

@@ -78,6 +78,7 @@ class Judge:
                                                                            if "pmbroker" in row["ns"]), 15, "ns")
         told = self.rows("sized", pattern="pair", size="mix")
         self.at_most("pair 16-512 B, sized free vs free", most(ratios(told, "free")), 0.5)
+        self.at_most("the same without what calling costs", most(row["net"] for row in told if row["net"]), 0.5)
 
     def bulk(self):
         for row in self.rows("bulk"):

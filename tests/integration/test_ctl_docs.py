@@ -144,10 +144,6 @@ def test_every_record_is_explained():
     assert script < source
 
 
-def test_zsh_completion_is_zsh():
-    subprocess.run(['zsh', '-n', ROOT / 'ctl/completions/zsh/_pmbrokerctl'], check=True)
-
-
 @pytest.mark.parametrize('page', sorted((ROOT / 'man').glob('*.[1-9]')), ids=lambda page: page.name)
 def test_pages_are_clean(page):
     """What man says of them is nothing."""

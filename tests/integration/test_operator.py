@@ -398,10 +398,13 @@ def test_permanent_drain(daemon, ctl):
     assert is_drained(daemon) == (True, True) and is_drained(daemon, 'main') == (False, False)
 
     daemon.may_crash = True
-    for process in 'broker', 'provisioner':
-        os.kill(daemon.child(process), signal.SIGKILL)
-        daemon.wait_until_ready()
-        assert is_drained(daemon) == (True, True)
+    os.kill(daemon.child('broker'), signal.SIGKILL)
+    daemon.wait_until_ready()
+    assert is_drained(daemon) == (True, True)
+    os.kill(daemon.child('provisioner'), signal.SIGKILL)
+    wait_for(lambda: daemon.admin.ask('get_metrics').provisioner_lost == 1)
+    daemon.wait_until_ready()
+    assert is_drained(daemon) == (True, True)
 
     # At run time it may be otherwise, also when the configuration is read again; but not for the next broker.
     ctl('drain', 'small', '--undo', '-q')
@@ -474,28 +477,22 @@ def test_monitor(daemon, ctl):
     assert (events[0]['tenant'], events[0]['store'], events[0]['lost']) == ('default', 'small', 0)
 
 
-def events_of_stores(child, n):
-    """The next so many events of this monitor: (event, store, text)."""
-    events = [json.loads(child.stdout.readline()) for _ in range(n)]
-    return [(e['event'], e['store'], e['text']) for e in events]
-
-
 def test_monitor_tells_of_stores(daemon):
     """Whatever makes a store unavailable, and available again, is told once for each store."""
     came = [('store-available', name, f'store {name} is available: {size} of dir') for name, size in
             (('main', '1G'), ('small', '64M'))]
     away = [('store-unavailable', name, f'store {name} is not available: the provisioner is away') for name in ('main', 'small')]
+    child = subprocess.Popen([CTL, '-S', daemon.socket, 'monitor', '--json', '--count', '9'], stdout=subprocess.PIPE, text=True)
+    wait_for(lambda: any(r.watching for r in daemon.admin.ask('list_sessions').rows))
     daemon.may_crash = True
-    child = subprocess.Popen([CTL, '-S', daemon.socket, 'monitor', '--json'], stdout=subprocess.PIPE, text=True)
-    try:
-        wait_for(lambda: any(r.watching for r in daemon.admin.ask('list_sessions').rows))
-        for _ in range(2):
-            os.kill(daemon.child('provisioner'), signal.SIGKILL)
-            assert events_of_stores(child, 4) == away + came
-            daemon.wait_until_ready()
-    finally:
-        child.terminate()
-        assert child.communicate()[0] == ''  # and nothing else
+    for times in 1, 2:
+        os.kill(daemon.child('provisioner'), signal.SIGKILL)
+        wait_for(lambda: daemon.admin.ask('get_metrics').provisioner_lost == times)
+        daemon.wait_until_ready()
+    daemon.user(ALICE).create(2 * MIB)  # the ninth
+    events = [json.loads(line) for line in child.communicate(timeout=20)[0].splitlines()]
+    assert [(e['event'], e['store'], e['text']) for e in events[:-1]] == 2 * (away + came)
+    assert events[-1]['event'] == 'pool-created'
 
 
 def test_watchers_that_do_not_read_cost_nothing(daemon):

@@ -97,11 +97,18 @@ static void test_wanted(void **state)
         assert_false(depot_put(d, CLASS, numbers, 1));
         assert_true(depot_put(d, CLASS + 1, numbers, 64));
 
-        /* That was long ago. */
-        for (int i = 0; i < 8; i++)
+        /* As long as somebody asks it stays so. */
+        for (int i = 0; i < 8; i++) {
+                (void)depot_end_period(d, CLASS);
+                assert_int_equal(depot_take(d, CLASS, got), 1);
+                assert_true(depot_put(d, CLASS, numbers, 1));
+        }
+        for (int i = 0; i < 9; i++)
                 (void)depot_end_period(d, CLASS);
         while (depot_take(d, CLASS, got) > 0)
                 ;
+        for (int i = 0; i < 9; i++)
+                (void)depot_end_period(d, CLASS);
         assert_true(depot_put(d, CLASS, numbers, 64));
         assert_false(depot_put(d, CLASS, numbers, 1));
         depot_free(d);

@@ -546,6 +546,49 @@ static void test_threads_at_the_limit(void **state)
         pmb_pool_close(pool);
 }
 
+/* Between blocks that stay there are five pages at a time: too few for a slab of pages, and all of them used. */
+static void test_pages_between_others(void **state)
+{
+        struct pmb_pool *pool = pool_of_size(16 * MIB);
+        void *others, *kept = NULL, *pages, *p;
+        uint64_t n = fill(pool, 20 * KIB, &others), freed = 0, n_pages;
+        struct pmb_pool_stats stats;
+
+        (void)state;
+        for (uint64_t i = 0; i < n; i++) {
+                p = others;
+                others = *(void **)p;
+                if (i % 2) {
+                        *(void **)p = kept;
+                        kept = p;
+                        continue;
+                }
+                pmb_free(pool, p);
+                freed += 20 * KIB;
+        }
+        n_pages = fill(pool, 4096, &pages);
+        assert_true(n_pages * 4096 >= freed);
+        assert_int_equal(pmb_pool_stats(pool, &stats), 0);
+        assert_int_equal(stats.allocated, n_pages * 4096 + (n - freed / (20 * KIB)) * 20 * KIB);
+        assert_int_equal(stats.blocks, n_pages + n - freed / (20 * KIB));
+
+        /* They are blocks as any other. */
+        assert_int_equal(pmb_usable_size(pool, pages), 4096);
+        assert_ptr_equal(pmb_realloc(pool, pages, 4000), pages);
+        assert_null(pmb_realloc(pool, pages, 5000));
+        p = *(void **)pages;
+        memset(pages, 1, 4096);
+        pmb_free_sized(pool, pages, 4000);
+        pages = pmb_malloc(pool, 4096);
+        assert_non_null(pages);
+        *(void **)pages = p;
+        free_list(pool, pages);
+        free_list(pool, kept);
+        assert_int_equal(fill(pool, MIB, &others), 16);
+        free_list(pool, others);
+        pmb_pool_close(pool);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -562,6 +605,7 @@ int main(void)
                 cmocka_unit_test(test_holes_stay_holes),
                 cmocka_unit_test(test_threads),
                 cmocka_unit_test(test_threads_at_the_limit),
+                cmocka_unit_test(test_pages_between_others),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -94,5 +94,6 @@ CONF
 
 rm -rf "$root"/usr/share/doc/* "$root"/usr/share/man/* "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/* \
     "$root/usr/lib/udev/hwdb.bin" "$root"/var/cache/ldconfig/*
+# policy-rc.d is mmdebstrap's: it keeps packages from starting their services here, which they shall do there.
 mksquashfs "$root" "$image/root.squashfs" -no-progress -quiet -comp zstd -Xcompression-level 3 -no-xattrs \
-    -wildcards -e image 'dev/*' 'proc/*' 'sys/*' 'run/*' 'tmp/*'
+    -wildcards -e image usr/sbin/policy-rc.d 'dev/*' 'proc/*' 'sys/*' 'run/*' 'tmp/*'

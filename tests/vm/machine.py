@@ -40,24 +40,33 @@ def make_image():
 
 
 class Over:
-    """What is laid over the image's root: pmbroker as `make install` has it, and what is run in there."""
+    """What is laid over the image's root: pmbroker as `make install` has it, unless not, and what is run in there."""
 
-    def __init__(self, build, directory):
+    def __init__(self, build, directory, installed=True):
         self.build, self.root = build, directory / 'over'
         self.file = directory / 'over.squashfs'
         self.root.mkdir(parents=True)
-        # Below /usr, as a package: /lib and the like are links in the guest.
+        if installed:
+            self.install()
+        self.add_tests()
+
+    def install(self):
+        """Below /usr, as a package: /lib and the like are links in the guest."""
         done = subprocess.run(
-            [os.environ.get('MAKE', 'make'), '--no-print-directory', '-s', '-C', TREE, f'BUILD={build}',
+            [os.environ.get('MAKE', 'make'), '--no-print-directory', '-s', '-C', TREE, f'BUILD={self.build}',
              f'DESTDIR={self.root}', 'PREFIX=/usr', 'UNITDIR=/usr/lib/systemd/system', 'install'],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if done.returncode != 0:
             print(done.stdout)
             die('make install failed')
-        # The tests find each other, the protocol and the programs as they do in the tree.
-        tests = self.root / TESTS
+
+    def add_tests(self):
+        """They find each other, the protocol and the programs as they do in the tree."""
+        tests, build = self.root / TESTS, self.build
         self.guest = tests / 'tests/vm/guest'
         shutil.copytree(HERE / 'guest', self.guest, ignore=shutil.ignore_patterns('__pycache__'))
+        for directory in ('systemd/system', 'sysusers.d'):
+            (self.root / 'usr/lib' / directory).mkdir(parents=True, exist_ok=True)
         for path in [*self.guest.glob('*.service'), *self.guest.glob('*.target')]:
             shutil.move(path, self.root / 'usr/lib/systemd/system')
         shutil.move(self.guest / 'pmbroker-tests.conf', self.root / 'usr/lib/sysusers.d')

@@ -145,6 +145,32 @@ def to_try_again(suites):
     return tests if len(complaints) <= TRIED_AGAIN and all(c.startswith('did not pass') for c in complaints) else []
 
 
+def run_suites(suites, began):
+    """Those that something was wrong with; all has been said."""
+    # Whoever ends this ends the machines.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        for suite in suites:
+            suite.start()
+        for suite in suites:
+            suite.join()
+    finally:
+        for suite in suites:
+            suite.end()
+    for suite in suites:
+        for line in lines_of(suite.results / 'figures'):
+            print(f'vm: {line}')
+    for suite in suites:
+        for line in suite.complaints:
+            print(f'vm: {suite.name}: {line}')
+        failed = sum(c.startswith('did not pass') for c in suite.complaints)
+        print(f'vm: {suite.name}: {suite.passed} passed, {failed} failed ({suite.seconds} s)'
+              f'{"; see " + str(suite.dir) if suite.complaints else ""}')
+    passed, bad = sum(s.passed for s in suites), [s for s in suites if s.complaints]
+    print(f'vm: {passed} passed, {len(bad)} of {len(suites)} machines failed ({time.monotonic() - began:.0f} s)')
+    return bad
+
+
 def main(argv, place='vm'):
     shell = argv[:1] == ['--shell']
     if len(argv) < 1 + shell:
@@ -171,27 +197,7 @@ def main(argv, place='vm'):
     file = over.close()
     suites = [Suite(name, new_machine(directory / name, image, file), f'{name}: ' if len(shares) > 1 else '')
               for name in shares]
-    # Whoever ends this ends the machines.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        for suite in suites:
-            suite.start()
-        for suite in suites:
-            suite.join()
-    finally:
-        for suite in suites:
-            suite.end()
-    for suite in suites:
-        for line in lines_of(suite.results / 'figures'):
-            print(f'vm: {line}')
-    for suite in suites:
-        for line in suite.complaints:
-            print(f'vm: {suite.name}: {line}')
-        failed = sum(c.startswith('did not pass') for c in suite.complaints)
-        print(f'vm: {suite.name}: {suite.passed} passed, {failed} failed ({suite.seconds} s)'
-              f'{"; see " + str(suite.dir) if suite.complaints else ""}')
-    passed, bad = sum(s.passed for s in suites), [s for s in suites if s.complaints]
-    print(f'vm: {passed} passed, {len(bad)} of {len(suites)} machines failed ({time.monotonic() - began:.0f} s)')
+    bad = run_suites(suites, began)
     again = to_try_again(bad) if not arguments else []
     if again:
         print(f'vm: ONCE MORE, in a machine of its own that nothing else runs beside: {" ".join(again)}', flush=True)

@@ -11,7 +11,6 @@ import re
 import signal
 import struct
 import subprocess
-import sys
 import time
 
 from daemon import wait_for
@@ -26,11 +25,6 @@ jobproto.TIMEOUT = SECONDS
 FS_IOC_FSGETXATTR, FS_IOC_FIEMAP, FIEMAP_EXTENT_UNWRITTEN = 0x801c581f, 0xc020660b, 0x800
 SYS_QUOTACTL_FD, Q_GETQUOTA, PRJQUOTA = 443, 0x800007, 2
 libc = ctypes.CDLL(None, use_errno=True)
-CLIENT = '''
-import os, sys
-os.dup2(int(sys.argv[1]), 3)
-os.execvp(sys.argv[2], sys.argv[2:])
-'''
 
 Figures = collections.namedtuple('Figures', 'size units written length usage limit project sealed')
 
@@ -165,12 +159,17 @@ def quota(fd, project):
 
 
 class Client:
-    """fsdax-client as an ordinary user."""
+    """fsdax-client as an ordinary user; its descriptor of the pool is 3."""
 
     def __init__(self, fd, root=False):
+        def become():
+            os.dup2(fd, 3)
+            os.set_inheritable(3, True)  # it may have been 3 before
+
         program = [str(ROOT / 'build/tests/integration/fsdax-client')]
-        argv = [sys.executable, '-S', '-E', '-c', CLIENT, str(fd), *(program if root else as_user(ALICE, *program))]
-        self.process = subprocess.Popen(argv, pass_fds=[fd], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        # All other descriptors are closed by exec. Not by another Python: that takes an emulated machine a second.
+        self.process = subprocess.Popen(program if root else as_user(ALICE, *program), close_fds=False, preexec_fn=become,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         os.close(fd)
 
     def say(self, *words):

@@ -19,11 +19,13 @@ from daemon import wait_for
 from fsdax_store import Client as Program
 from jobproto import AVAILABLE, Provisioner
 from pmbproto import Client, Closed
-from system import CONFIG_DIR, PROVISIONER, SECONDS, SOCKET, ctl, main_pid, run, systemctl
+from system import BROKER, CONFIG_DIR, PROVISIONER, SECONDS, SOCKET, ctl, main_pid, run, since, systemctl
 
 CONFIG = CONFIG_DIR / 'fsdax.conf'
 MIB = 1 << 20
 PR_SET_THP_DISABLE = 41
+PROVISIONED, DEPROVISIONED = '80bf4424fb894403b8454840193cc98b', '0d665d3010bc4036b6afe4d838233a00'
+AVAILABLE_AGAIN, UNAVAILABLE = '4abb386da7dc423db4a11882506f5a0e', '9a9a067de91540c6aacce009b7c36346'
 
 
 def regions():
@@ -35,6 +37,12 @@ def regions():
         else:
             found[-1]['namespaces'].append(row)
     return found
+
+
+def told_of(store, began):
+    """The broker's records of this store since then."""
+    out = run('journalctl', since(began), '--output=json', '_SYSTEMD_UNIT=' + BROKER, f'STORE={store}')
+    return [json.loads(line) for line in out.splitlines() if line.startswith('{')]
 
 
 def region(address):
@@ -247,6 +255,13 @@ def test_manual(system):
         reload()
         time.sleep(1)
         assert row('pm')['state'] == 'unavailable'
+        # The journal has who wanted it, and what came of it.
+        records = told_of('pm', system.began)
+        asked = [r for r in records if 'BY_UID' in r]
+        assert [(r['MESSAGE_ID'], r['BY_UID']) for r in asked] == [(PROVISIONED, '0'), (DEPROVISIONED, '0')]
+        between = records[records.index(asked[0]):records.index(asked[1])]
+        assert AVAILABLE_AGAIN in [r['MESSAGE_ID'] for r in between]
+        assert (records[-1]['MESSAGE_ID'], 'deprovisioned' in records[-1]['MESSAGE']) == (UNAVAILABLE, True)
 
 
 def test_too_large(system):
