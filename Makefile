@@ -79,7 +79,8 @@ SRC_BENCH_HEAP := $(addprefix bench/heap/,allocator.c fill.c pattern.c trim.c wo
 SRC_TESTPROGS := $(wildcard tests/integration/*.c)
 SRC_PRELOADS := $(wildcard tests/faults/preload-*.c)
 SRC_FAULTPROGS := $(filter-out $(SRC_PRELOADS),$(wildcard tests/faults/*.c))
-SRC_VMPROGS := $(wildcard tests/vm/*.c)
+SRC_VMPRELOADS := $(wildcard tests/vm/preload-*.c)
+SRC_VMPROGS := $(filter-out $(SRC_VMPRELOADS),$(wildcard tests/vm/*.c))
 SRC_STRESS := $(wildcard tests/stress/*.c)
 
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -108,7 +109,7 @@ PROTOCOL_PAGE := $(BUILD)/man/pmbroker-protocol.7
 MAN_PAGES := $(wildcard man/*.[1-9]) $(PROTOCOL_PAGE)
 TESTPROGS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(SRC_TESTPROGS)) \
 	$(BUILD)/tests/integration/isolation-jemalloc $(BUILD)/tests/integration/watched-asan
-VMPROGS := $(patsubst tests/vm/%.c,$(BUILD)/tests/vm/%,$(SRC_VMPROGS))
+VMPROGS := $(patsubst %.c,$(BUILD)/%,$(SRC_VMPROGS)) $(patsubst %.c,$(BUILD)/%.so,$(SRC_VMPRELOADS))
 
 .PHONY: help deps all demo check check-unit check-stress check-full check-integration check-faults check-fuzz \
 	check-layers check-clang check-format check-install check-man check-library check-vm check-power-cut check-deb \
@@ -236,6 +237,9 @@ $(BUILD)/tests/integration/%: $(BUILD)/tests/integration/%.o $(LIB_LINK)
 $(BUILD)/tests/faults/%.so: $(BUILD)/tests/faults/%.o
 	$(call say,LD  )$(CC) -shared $(LDFLAGS_ALL) -o $@ $<
 
+$(BUILD)/tests/vm/%.so: $(BUILD)/tests/vm/%.o
+	$(call say,LD  )$(CC) -shared $(LDFLAGS_ALL) -o $@ $<
+
 $(BUILD)/tests/vm/%: $(BUILD)/tests/vm/%.o $(LIB_LINK)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< -L$(BUILD) -lpmbroker -lmemkind -Wl,-rpath,'$$ORIGIN/../..'
 
@@ -266,6 +270,13 @@ $(BUILD)/tests/fuzz/fuzz-%: $(BUILD)/tests/fuzz/fuzz-%.o $(BUILD)/libunits.a $(J
 
 $(BUILD)/tests/fuzz/replay-%: $(BUILD)/tests/fuzz/fuzz-%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libunits.a $(JEMALLOC)
 	$(call say,LD  )$(CC) $(LDFLAGS_ALL) -o $@ $< $(BUILD)/tests/fuzz/replay.o $(LINK_UNITS)
+
+# Its daemon has its turn where the library waits.
+$(BUILD)/tests/fuzz/fuzz-reply $(BUILD)/tests/fuzz/replay-reply: \
+	private LDFLAGS += -Wl,--wrap=ppoll,--wrap=pthread_cond_clockwait,--wrap=clock_gettime
+
+$(BUILD)/tests/fuzz/fuzz-config $(BUILD)/tests/fuzz/replay-config: \
+	private LDFLAGS += -Wl,--wrap=getpwnam_r,--wrap=getgrnam_r
 
 # A unit test takes from this archive what it needs.
 $(BUILD)/libunits.a: $(OBJ_DAEMON) $(OBJ_CLIENT) $(OBJ_SHARED) $(filter-out $(BUILD)/ctl/main.o,$(call obj,$(SRC_CTL)))

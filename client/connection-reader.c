@@ -49,6 +49,7 @@ static void deliver(Connection *c, const ServerPacket *p, int *fd)
 {
         Call *call;
 
+        assert(p);
         if (p->body_case >= PMBROKER__V1__SERVER_PACKET__BODY_RESIZED) {
                 c->handler->on_event(c->userdata, p);
                 return;
@@ -127,8 +128,10 @@ int connection_read_one(Connection *c, uint64_t deadline_usec)
 
 void connection_pass_role(Connection *c)
 {
-        if (!c->reading && !list_is_empty(&c->calls))
-                (void)pthread_cond_signal(&list_first(&c->calls, Call, call_link)->cond);
+        Call *first = list_first(&c->calls, Call, call_link);
+
+        if (!c->reading && first)
+                (void)pthread_cond_signal(&first->cond);
 }
 
 /* -------------------------------------------------------------------------------------------- connecting */

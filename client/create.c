@@ -21,6 +21,13 @@ typedef struct Creation {
         uint64_t orphan; /* granted, but without descriptor: this was a repeated request */
 } Creation;
 
+static bool grant_is_valid(const Pmbroker__V1__PoolGrant *grant)
+{
+        return grant->size > 0 && grant->size % UNIT_SIZE == 0 && grant->length % UNIT_SIZE == 0 &&
+               grant->length >= grant->size && grant->max % UNIT_SIZE == 0 &&
+               (grant->max == 0 || grant->max >= grant->size);
+}
+
 static int on_grant(Call *call, const ServerPacket *reply, int *fd)
 {
         const Pmbroker__V1__PoolGrant *grant = reply->grant;
@@ -31,6 +38,10 @@ static int on_grant(Call *call, const ServerPacket *reply, int *fd)
         if (*fd < 0) {
                 creation->orphan = grant->pool;
                 return -EUNATCH;
+        }
+        if (!grant_is_valid(grant)) {
+                client_add_orphan(pool->client, grant->pool);
+                return -EPROTO;
         }
         pool->id = grant->pool;
         if (!pool->mapping.base) {

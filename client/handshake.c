@@ -191,12 +191,13 @@ static int recv_answer(Handshake *h, uint64_t serial, int body, uint64_t deadlin
 
 static int recv_hello(Handshake *h, uint64_t deadline_usec)
 {
-        ServerPacket *p;
+        ServerPacket *p = NULL;
         int r;
 
         r = recv_answer(h, SERIAL_HELLO, PMBROKER__V1__SERVER_PACKET__BODY_HELLO, deadline_usec, &p);
         if (r < 0)
                 return r;
+        assert(p);
         if (p->hello->major != WIRE_MAJOR) {
                 h->refusal = (Refusal){.code = RESULT_VERSION,
                         .asked = WIRE_MAJOR,
@@ -215,12 +216,13 @@ static int recv_pools(Handshake *h, uint64_t deadline_usec)
 
         for (uint64_t serial = SERIAL_RESUME;; serial++) {
                 ResumedPool *pools;
-                ServerPacket *p;
+                ServerPacket *p = NULL;
                 int r;
 
                 r = recv_answer(h, serial, PMBROKER__V1__SERVER_PACKET__BODY_POOLS, deadline_usec, &p);
                 if (r < 0)
                         return r;
+                assert(p);
                 pools = reallocarray(h->pools, h->n_pools + p->pools->n_rows + 1, sizeof(*pools));
                 if (!pools) {
                         wire_free_server(p);

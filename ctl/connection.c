@@ -94,6 +94,7 @@ static int receive_answer(
                 r = connection_receive(c, &packet, request->ret_fd ? &fd : NULL);
                 if (r != EXIT_DONE)
                         return r;
+                assert(packet);
                 if (fd >= 0 && packet->serial == serial)
                         *request->ret_fd = TAKE_FD(fd);
                 if (packet->serial == c->hello_serial && !c->greeted) {
@@ -175,6 +176,7 @@ int ctl_next_event(CtlConnection *c, int timeout_ms, Pmbroker__V1__ServerPacket 
         r = connection_receive(c, &packet, NULL);
         if (r != EXIT_DONE)
                 return r;
+        assert(packet);
         if (packet->body_case == PMBROKER__V1__SERVER_PACKET__BODY_ERROR)
                 return connection_refused(packet->error, NULL);
         if (packet->body_case == PMBROKER__V1__SERVER_PACKET__BODY_CLOSING)
@@ -216,6 +218,7 @@ int ctl_request(CtlConnection *c, const CtlRequest *request, Pmbroker__V1__Serve
                 if (r != EXIT_DONE)
                         return r;
 
+                assert(answer);
                 if (answer->body_case == request->expected) {
                         *ret = TAKE_PTR(answer);
                         return EXIT_DONE;

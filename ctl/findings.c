@@ -47,8 +47,7 @@ static const char *const result_colours[] = {
 void findings_add(
         Findings *f, FindingResult result, const char *check, const char *advice, const char *format, ...)
 {
-        _cleanup_free_ char *raw = NULL;
-        Finding finding = {.result = result, .check = check};
+        _cleanup_free_ char *raw = NULL, *text = NULL, *advice_copy = NULL;
         va_list ap;
 
         if (f->n == f->room) {
@@ -66,15 +65,14 @@ void findings_add(
         if (vasprintf(&raw, format, ap) < 0)
                 raw = NULL;
         va_end(ap);
-        finding.text = raw ? text_escape(raw) : NULL;
-        finding.advice = advice ? strdup(advice) : NULL;
-        if (!finding.text || (advice && !finding.advice)) {
-                free(finding.text);
-                free(finding.advice);
+        text = raw ? text_escape(raw) : NULL;
+        advice_copy = advice ? strdup(advice) : NULL;
+        if (!text || (advice && !advice_copy)) {
                 f->error = EXIT_REFUSED;
                 return;
         }
-        f->entries[f->n++] = finding;
+        f->entries[f->n++] = (Finding){
+                .result = result, .check = check, .text = TAKE_PTR(text), .advice = TAKE_PTR(advice_copy)};
         f->n_failures += result == FINDING_FAILURE;
         f->n_warnings += result == FINDING_WARNING;
 }

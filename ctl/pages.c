@@ -3,6 +3,7 @@
 
 #include "ctl/pages.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
@@ -44,6 +45,7 @@ int pages_fetch(CtlConnection *c, const CtlRequest *request, uint64_t *after,
                 r = fetch_page(c, request, &pages);
                 if (r != EXIT_DONE)
                         return r;
+                assert(pages.packets);
                 next = get_next(pages.packets[pages.n - 1]);
                 if (next == 0)
                         break;

@@ -3,6 +3,7 @@
 
 #include "ctl/pools.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -98,6 +99,7 @@ static int get_pool(CtlConnection *c, uint64_t id, Pools *ret)
         r = fetch(c, &request, &only_page, &pools);
         if (r != EXIT_DONE)
                 return r;
+        assert(pools.rows);
         if (pools.n_rows != 1 || pools.rows[0]->pool != id)
                 return ctl_nonsense(c, "the answer is about another pool");
         *ret = pools;
@@ -162,6 +164,7 @@ int pools_resolve(CtlConnection *c, const char *spec, uint64_t *ret_id)
         r = pools_fetch_one(c, spec, &pools);
         if (r != EXIT_DONE)
                 return r;
+        assert(pools.rows);
         *ret_id = pools.rows[0]->pool;
         return EXIT_DONE;
 }

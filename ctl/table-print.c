@@ -139,7 +139,7 @@ static void write_cell(const Table *t, size_t row, unsigned column, Json *json)
         const Cell *cell = table_cell(t, row, column);
         char key[32] = "", id[17];
 
-        for (size_t i = 0; t->columns[column].name[i] && i < sizeof(key) - 1; i++)
+        for (size_t i = 0; i < sizeof(key) - 1 && t->columns[column].name[i]; i++)
                 key[i] = (char)tolower((unsigned char)t->columns[column].name[i]);
         if (!cell->present) {
                 json_null(json, key);

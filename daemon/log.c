@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Logging: see log.h. Never disturbs errno, so that a caller can log first and judge afterwards. */
 
-#define SD_JOURNAL_SUPPRESS_LOCATION /* it would be this file's, for every message */
-
 #include "log.h"
 
 #include <errno.h>
@@ -12,16 +10,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
-#include <systemd/sd-journal.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "journal.h"
 
 #define MESSAGE_MAX 4096
-#define FIELDS_MAX  24
-#define ERROR_MAX   128 /* room that is kept for ": strerror(error)" */
+#define FIELDS_MAX  (JOURNAL_FIELDS_MAX - 3) /* what every record has */
+#define ERROR_MAX   128                      /* room that is kept for ": strerror(error)" */
 
 /* A message comes from anywhere in the process, so this one state belongs to the process. */
 static struct {
@@ -86,10 +85,11 @@ void log_open(const char *who)
         errno = saved;
 }
 
-/* In one call, so that lines of several processes do not mix. Where it cannot be written nobody can be told. */
+/* In one call, so that lines of several processes do not mix. Where it cannot be written nobody can be told. The journal's
+ * stream is a socket, and not waited for; others are files, or the terminal of somebody who looks. */
 static void put_stream(const char *before, const char *line)
 {
-        const struct iovec parts[] = {
+        struct iovec parts[] = {
                 {(void *)(uintptr_t)before, strlen(before)},
                 {(void *)(uintptr_t)log_state.who, strlen(log_state.who)},
                 {(void *)(uintptr_t) ": ", 2},
@@ -97,31 +97,49 @@ static void put_stream(const char *before, const char *line)
                 {(void *)(uintptr_t) "\n", 1},
         };
 
+        const struct msghdr msg = {.msg_iov = parts, .msg_iovlen = ELEMENTSOF(parts)};
+
+        if (log_state.journal &&
+                (sendmsg(STDERR_FILENO, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno != ENOTSOCK))
+                return;
         while (writev(STDERR_FILENO, parts, ELEMENTSOF(parts)) < 0 && errno == EINTR)
                 ;
+}
+
+/* A record with these fields; what cannot be one is a line. `message` is without control characters. */
+static void put_record(int level, const char *message, const char *const *fields, size_t n)
+{
+        char text[MESSAGE_MAX + sizeof("MESSAGE=")], priority[16], who[64];
+        struct iovec parts[FIELDS_MAX + 3];
+        size_t k = 0;
+
+        (void)snprintf(text, sizeof(text), "MESSAGE=%s", message);
+        (void)snprintf(priority, sizeof(priority), "PRIORITY=%d", level & LOG_PRIMASK);
+        (void)snprintf(who, sizeof(who), "SYSLOG_IDENTIFIER=%s", log_state.who);
+        parts[k++] = (struct iovec){text, strlen(text)};
+        parts[k++] = (struct iovec){priority, strlen(priority)};
+        parts[k++] = (struct iovec){who, strlen(who)};
+        for (size_t i = 0; i < n && i < FIELDS_MAX; i++)
+                parts[k++] = (struct iovec){(void *)(uintptr_t)fields[i], strlen(fields[i])};
+        if (journal_send(parts, k) >= 0)
+                return;
+        /* The stream may still take it, with the priority in front of it: see sd-daemon(3). */
+        (void)snprintf(priority, sizeof(priority), "<%d>", level & LOG_PRIMASK);
+        put_stream(priority, message);
 }
 
 /* One line, already free of control characters. */
 static void put_line(int level, int error, const char *line)
 {
-        char priority[8];
-        int r;
+        char number[32];
+        const char *fields[] = {number};
 
         if (!log_state.journal) {
                 put_stream("", line);
                 return;
         }
-        if (error != 0)
-                r = sd_journal_send("MESSAGE=%s", line, "PRIORITY=%i", level, "SYSLOG_IDENTIFIER=%s",
-                        log_state.who, "ERRNO=%i", error, NULL);
-        else
-                r = sd_journal_send("MESSAGE=%s", line, "PRIORITY=%i", level, "SYSLOG_IDENTIFIER=%s",
-                        log_state.who, NULL);
-        if (r >= 0)
-                return;
-        /* The stream may still take it, with the priority in front of it: see sd-daemon(3). */
-        (void)snprintf(priority, sizeof(priority), "<%d>", level & LOG_PRIMASK);
-        put_stream(priority, line);
+        (void)snprintf(number, sizeof(number), "ERRNO=%d", error);
+        put_record(level, line, fields, error != 0);
 }
 
 /* Several lines become several messages. Control characters may come from strangers: terminals obey some of
@@ -179,30 +197,18 @@ int log_errno(int level, int error, const char *format, ...)
 void log_fields(int level, const char *const *fields, size_t n, const char *message)
 {
         int saved = errno;
-        char text[MESSAGE_MAX], priority[16], who[64];
-        struct iovec parts[FIELDS_MAX + 3];
-        size_t k = 0;
+        char text[MESSAGE_MAX];
 
         if (level > log_state.level)
                 return;
-        (void)snprintf(text, sizeof(text), "MESSAGE=%s", message);
+        (void)snprintf(text, sizeof(text), "%s", message);
         for (char *p = text; *p; p++)
                 if ((unsigned char)*p < ' ' || *p == 0x7f)
                         *p = '?';
-        if (!log_state.journal) {
-                put_stream("", text + strlen("MESSAGE="));
-                errno = saved;
-                return;
-        }
-        (void)snprintf(priority, sizeof(priority), "PRIORITY=%d", level & LOG_PRIMASK);
-        (void)snprintf(who, sizeof(who), "SYSLOG_IDENTIFIER=%s", log_state.who);
-        parts[k++] = (struct iovec){text, strlen(text)};
-        parts[k++] = (struct iovec){priority, strlen(priority)};
-        parts[k++] = (struct iovec){who, strlen(who)};
-        for (size_t i = 0; i < n && i < FIELDS_MAX; i++)
-                parts[k++] = (struct iovec){(void *)(uintptr_t)fields[i], strlen(fields[i])};
-        if (sd_journal_sendv(parts, (int)k) < 0)
-                put_line(level, 0, text + strlen("MESSAGE="));
+        if (log_state.journal)
+                put_record(level, text, fields, n);
+        else
+                put_stream("", text);
         errno = saved;
 }
 

@@ -21,6 +21,7 @@
 #include "manager.h"
 #include "provisioner/provisioner.h"
 #include "reload.h"
+#include "sandbox.h"
 #include "supervisor.h"
 
 #define DEFAULT_USER "pmbroker"
@@ -46,37 +47,39 @@ static uint32_t arg_admin_uid = (uint32_t)-1;
 
 static void usage(FILE *f)
 {
-        fputs("Usage: pmbrokerd MODE [OPTION...]\n"
-              "Hand out volatile memory pools on DAX-capable memory.\n"
-              "\n"
-              "Modes:\n"
-              "  --broker            serve clients on the socket passed by systemd (pmbrokerd.service)\n"
-              "  --provisioner       serve the broker on the socket passed by systemd\n"
-              "                      (pmbroker-provisioner.service)\n"
-              "  --socket PATH       stand-alone: start both for one socket, without systemd\n"
-              "  --check-config      read the configuration, print what is in effect, say what is wrong\n"
-              "  -h, --help          this text\n"
-              "  -V, --version       the version\n"
-              "\n"
-              "Options:\n"
-              "  --config FILE       instead of " CONFIG_DEFAULT_PATH "\n"
-              "  --state-dir DIR     where stores are mounted; default: $STATE_DIRECTORY, or PATH.d\n"
-              "  --runtime-dir DIR   where pools are recorded; default: $RUNTIME_DIRECTORY, or the state "
-              "directory\n"
-              "  --jobs PATH         the provisioner's socket; default: " DEFAULT_JOBS "\n"
-              "  --user NAME         whom the broker runs as, and the provisioner serves; "
-              "default: " DEFAULT_USER "\n"
-              "  --admin-uid UID     a user who may administrate besides root and the group AdminGroup=\n"
-              "  --log-level LEVEL   debug, info, notice, warning or error; default: info\n"
-              "\n"
-              "See pmbrokerd(8), pmbrokerd.conf(5).\n",
+        (void)fputs(
+                "Usage: pmbrokerd MODE [OPTION...]\n"
+                "Hand out volatile memory pools on DAX-capable memory.\n"
+                "\n"
+                "Modes:\n"
+                "  --broker            serve clients on the socket passed by systemd (pmbrokerd.service)\n"
+                "  --provisioner       serve the broker on the socket passed by systemd\n"
+                "                      (pmbroker-provisioner.service)\n"
+                "  --socket PATH       stand-alone: start both for one socket, without systemd\n"
+                "  --check-config      read the configuration, print what is in effect, say what is wrong\n"
+                "  -h, --help          this text\n"
+                "  -V, --version       the version\n"
+                "\n"
+                "Options:\n"
+                "  --config FILE       instead of " CONFIG_DEFAULT_PATH "\n"
+                "  --state-dir DIR     where stores are mounted; default: $STATE_DIRECTORY, or PATH.d\n"
+                "  --runtime-dir DIR   where pools are recorded; default: $RUNTIME_DIRECTORY, or the state "
+                "directory\n"
+                "  --jobs PATH         the provisioner's socket; default: " DEFAULT_JOBS "\n"
+                "  --user NAME         whom the broker runs as, and the provisioner serves; "
+                "default: " DEFAULT_USER "\n"
+                "  --admin-uid UID     a user who may administrate besides root and the group AdminGroup=\n"
+                "  --log-level LEVEL   debug, info, notice, warning or error; default: info\n"
+                "\n"
+                "See pmbrokerd(8), pmbrokerd.conf(5).\n",
                 f);
 }
 
 /* A mistake on the command line: EX_USAGE. */
 static int usage_error(const char *what, const char *value)
 {
-        fprintf(stderr, "pmbrokerd: %s%s%s; see pmbrokerd --help\n", what, value ? ": " : "", value ?: "");
+        (void)fprintf(
+                stderr, "pmbrokerd: %s%s%s; see pmbrokerd --help\n", what, value ? ": " : "", value ?: "");
         return 64;
 }
 
@@ -262,6 +265,10 @@ static int run_broker(void)
                 log_error("the broker must not run as root");
                 return -EPERM;
         }
+        /* It starts no program, and whoever takes it over shall not either. */
+        r = sandbox_forbid_exec();
+        if (r < 0)
+                log_warning("cannot forbid execve(2): %s, ignoring", strerrordesc_np(-r));
         r = load_config(&config);
         if (r < 0)
                 return r;
@@ -445,14 +452,14 @@ static int run_check_config(void)
         int r = config_load(arg_config ?: CONFIG_DEFAULT_PATH, arg_config != NULL, &config, &message);
 
         if (r < 0) {
-                fprintf(stderr, "%s\n", message ?: strerror(-r));
+                (void)fprintf(stderr, "%s\n", message ?: strerror(-r));
                 if (r == -ENOENT)
-                        fputs("Without --config the defaults hold when there is no file.\n", stderr);
+                        (void)fputs("Without --config the defaults hold when there is no file.\n", stderr);
                 return r;
         }
         if (!arg_config && access(CONFIG_DEFAULT_PATH, F_OK) < 0)
-                fputs("There is no " CONFIG_DEFAULT_PATH
-                      ": these are the defaults, and what drop-ins say.\n",
+                (void)fputs("There is no " CONFIG_DEFAULT_PATH
+                            ": these are the defaults, and what drop-ins say.\n",
                         stderr);
         config_dump(config, stdout);
         return 0;

@@ -191,6 +191,8 @@ static int run(struct cache *cache, uint64_t keys)
                         return -ENOENT;
                 }
         }
+        if (!hit)
+                return -ENOENT; /* nothing was put */
         for (uint64_t key = 0; key < keys; key++, lookups++)
                 hits += cache_get(cache, key) != NULL;
         r = inspect(cache);

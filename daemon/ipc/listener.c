@@ -107,6 +107,7 @@ static bool is_admitted(
         case ADMISSION_GRANTED:
                 return true;
         case ADMISSION_IN_PLACE:
+                assert(figures.largest);
                 victim = find_victim(server, figures.largest);
                 if (!victim)
                         return false;
@@ -154,8 +155,10 @@ static void admit(Server *server, User *user, int client_fd)
 static int take_arrival(Server *server, User *user)
 {
         Arrival *arrival = list_first(&user->arrivals, Arrival, link);
-        int fd = arrival->fd;
+        int fd;
 
+        assert(arrival);
+        fd = arrival->fd;
         list_unlink(&arrival->link);
         free(arrival);
         user->n_arrivals--;

@@ -154,7 +154,7 @@ int peer_open_process(uint32_t pid, uint64_t start_time)
 {
         _cleanup_close_ int fd = -EBADF;
         char command[16];
-        uint64_t start;
+        uint64_t start = 0;
         int r;
 
         r = fd = pidfd_open_pid((pid_t)pid);

@@ -7,6 +7,7 @@
 
 #include "ipc/schedule.h"
 
+#include <assert.h>
 #include <time.h>
 
 #include "base/cleanup.h"
@@ -71,6 +72,7 @@ static void serve_session(User *user)
 {
         Session *session = list_first(&user->talking, Session, talking_link);
 
+        assert(session);
         list_unlink(&session->talking_link);
         if (session_serve(session))
                 list_append(&user->talking, &session->talking_link);

@@ -104,9 +104,9 @@ static void reply_regions(const Errand *errand, const JobRegion *regions, uint32
                 row->start = region->start;
                 row->size = region->size;
                 row->free = region->free;
-                row->labels = region->flags & JOB_REGION_LABELS;
-                row->label_area = region->flags & JOB_REGION_LABEL_AREA;
-                row->enabled = region->flags & JOB_REGION_ENABLED;
+                row->labels = (region->flags & JOB_REGION_LABELS) != 0;
+                row->label_area = (region->flags & JOB_REGION_LABEL_AREA) != 0;
+                row->enabled = (region->flags & JOB_REGION_ENABLED) != 0;
                 row->node = region->node;
                 row->mode = region->mode;
                 row->uuid = region->uuid;

@@ -155,10 +155,12 @@ static int crew_take_worker(Crew *crew, Worker **ret)
 
 static int order_start(Order *order)
 {
-        Crew *crew = order->crew;
         Worker *worker;
+        Crew *crew;
         int r;
 
+        assert(order);
+        crew = order->crew;
         /* An idle worker may have died without our having been told: it refuses,
          * and the next one is asked. */
         do {

@@ -121,12 +121,10 @@ int fsdax_tune(int dir_fd, const char *block, FsdaxFilesystem filesystem)
 
 int fsdax_is_empty(int dir_fd)
 {
-        _cleanup_(cleanup_walk) DIR *dir = NULL;
-        int r;
+        _cleanup_(cleanup_walk) DIR *dir = walk_open(dir_fd);
 
-        r = walk_open(dir_fd, &dir);
-        if (r < 0)
-                return r;
+        if (!dir)
+                return -errno;
         for (;;) {
                 errno = 0;
                 const struct dirent *entry = readdir(dir);

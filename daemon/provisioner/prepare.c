@@ -280,6 +280,8 @@ static bool try_again(Preparation *preparation)
         if (preparation->error >= 0 || !store || preparation->n_askers > 0 ||
                 (preparation->task != PREPARE_SERVE && preparation->task != PREPARE_APPLY))
                 return false;
+        /* If they differed in their padding alone, it would be tried once more at once: no harm.
+         * NOLINTNEXTLINE(bugprone-suspicious-memory-comparison,cert-exp42-c,cert-flp37-c) */
         if (memcmp(&preparation->config, &store->config, sizeof(store->config)) != 0) {
                 preparation->task = store->config.manual ? PREPARE_SERVE : PREPARE_APPLY;
                 return begin_later(preparation, 0) >= 0;

@@ -2,6 +2,7 @@
 
 /* From a namespace to a mounted file system that was tried out. */
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -67,6 +68,7 @@ static int make_file_system(Provision *p, const NdNamespace *ns)
                 provision_say(p, JOB_STEP_PLANNED, "make an %s file system", name);
                 return 0;
         }
+        assert(ns); /* only a plan has none */
         r = mkfs_run(ns->block, ns->size, p->config->filesystem, p->config->name, error);
         if (r < 0) {
                 provision_say(p, JOB_STEP_FAILED, "mkfs.%s failed on %s: %s", name, ns->name,

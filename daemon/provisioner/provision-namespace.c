@@ -2,6 +2,7 @@
 
 /* From a region to the namespace of a store: an fsdax or a devdax one. */
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -198,6 +199,7 @@ static int make_namespace(Provision *p, const NdNamespace **ret)
         r = init_labels(p, &region);
         if (r < 0)
                 return r;
+        assert(region);
         if (!region->has_labels) { /* a plan: what will be free is not known */
                 provision_at(p, JOB_STEP_NAMESPACE, "namespace");
                 provision_say(p, JOB_STEP_PLANNED, "make %s namespace in %s", wanted_text(p), region->name);

@@ -191,12 +191,11 @@ int record_parse_name(
 
 int record_for_each(int dir_fd, RecordFn fn, void *userdata)
 {
-        _cleanup_(cleanup_walk) DIR *dir = NULL;
+        _cleanup_(cleanup_walk) DIR *dir = walk_open(dir_fd);
         int r;
 
-        r = walk_open(dir_fd, &dir);
-        if (r < 0)
-                return r;
+        if (!dir)
+                return -errno;
         for (;;) {
                 char store[JOB_NAME_MAX];
                 uint64_t pool;

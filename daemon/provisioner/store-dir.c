@@ -38,9 +38,9 @@ static int free_bytes(int dir_fd, uint64_t *ret)
         if (fstatvfs(dir_fd, &fs) < 0)
                 return -errno;
         uint64_t bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
-        r = walk_open(dir_fd, &dir);
-        if (r < 0)
-                return r;
+        dir = walk_open(dir_fd);
+        if (!dir)
+                return -errno;
         while ((r = pool_file_next(dir, &name, &id)) > 0) {
                 struct stat st;
                 if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
@@ -133,14 +133,13 @@ static void dir_close(StoreEntry *store)
 
 static int dir_scan(StoreEntry *store, StoreFoundFn found, void *userdata)
 {
-        _cleanup_(cleanup_walk) DIR *dir = NULL;
+        _cleanup_(cleanup_walk) DIR *dir = walk_open(store->dir_fd);
         const char *name;
         uint64_t id;
         int r;
 
-        r = walk_open(store->dir_fd, &dir);
-        if (r < 0)
-                return r;
+        if (!dir)
+                return -errno;
         while ((r = pool_file_next(dir, &name, &id)) > 0) {
                 struct stat st;
                 /* The name alone does not make it ours. */

@@ -55,12 +55,14 @@ static char *lost_mark(char buf[static MARK_MAX], uint64_t id)
 
 static int mark_lost(int dir_fd)
 {
-        _cleanup_(cleanup_walk) DIR *dir = NULL;
+        _cleanup_(cleanup_walk) DIR *dir = walk_open(dir_fd);
         char mark[MARK_MAX];
         const char *name;
         uint64_t id;
-        int r = walk_open(dir_fd, &dir);
+        int r = 0;
 
+        if (!dir)
+                return -errno;
         while (r >= 0 && (r = pool_file_next(dir, &name, &id)) > 0) {
                 int fd = openat(
                         dir_fd, lost_mark(mark, id), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -184,11 +186,13 @@ static void fsdax_distrust(StoreEntry *store)
 
 static int fsdax_scan(StoreEntry *store, StoreFoundFn found, void *userdata)
 {
-        _cleanup_(cleanup_walk) DIR *dir = NULL;
+        _cleanup_(cleanup_walk) DIR *dir = walk_open(store->dir_fd);
         const char *name;
         uint64_t id;
-        int r = walk_open(store->dir_fd, &dir);
+        int r = 0;
 
+        if (!dir)
+                return -errno;
         while (r >= 0 && (r = pool_file_next(dir, &name, &id)) > 0) {
                 /* O_RDWR would be refused: it is sealed. */
                 int fd = openat(store->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);

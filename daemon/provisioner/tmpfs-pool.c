@@ -87,12 +87,11 @@ void tmpfs_pools_close(StoreEntry *store)
 
 int tmpfs_pools_scan(StoreEntry *store, StoreFoundFn found, void *userdata)
 {
-        _cleanup_(cleanup_walk) DIR *dir = NULL;
+        _cleanup_(cleanup_walk) DIR *dir = walk_open(store->dir_fd);
         int fd, r;
 
-        r = walk_open(store->dir_fd, &dir);
-        if (r < 0)
-                return r;
+        if (!dir)
+                return -errno;
         for (;;) {
                 uint64_t id;
                 char path[POOL_ID_TEXT_MAX + sizeof("/" POOL_FILE)];

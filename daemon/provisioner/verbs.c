@@ -8,7 +8,7 @@
 #include "provisioner/record.h"
 #include "provisioner/verbs.h"
 
-#define PAGE_MAX (64 * 1024) /* bytes: the largest page of any machine */
+#define PAGE_MAX UINT64_C(65536) /* bytes: the largest page of any machine */
 
 /* Slower than any medium that is worth it. */
 #define SCRUB_BYTES_PER_USEC 100

@@ -9,19 +9,15 @@
 
 #include "base/cleanup.h"
 
-/* A description of its own: the position of dir_fd does not matter and does not change. */
-static inline int walk_open(int dir_fd, DIR **ret)
+/* A description of its own: the position of dir_fd does not matter and does not change. NULL and errno. */
+static inline DIR *walk_open(int dir_fd)
 {
         int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 
-        if (fd < 0)
-                return -errno;
-        *ret = fdopendir(fd);
-        if (!*ret) {
+        if (!dir)
                 safe_close(fd);
-                return -ENOMEM;
-        }
-        return 0;
+        return dir;
 }
 
 static inline void cleanup_walk(DIR **dir)

@@ -233,6 +233,7 @@ int worker_give(Worker *worker, const WorkOrder *order, const int fds[static WOR
                 msg.msg_control = &control;
                 msg.msg_controllen = CMSG_SPACE(sizeof(int) * n);
                 struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+                assert(cmsg);
                 cmsg->cmsg_level = SOL_SOCKET;
                 cmsg->cmsg_type = SCM_RIGHTS;
                 cmsg->cmsg_len = CMSG_LEN(sizeof(int) * n);

@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +14,28 @@
 #include "base/cleanup.h"
 #include "config.h"
 #include "fuzz.h"
+
+/* Users and groups are somebody else's business, and asking for them takes a hundred times as long as all else. */
+int __wrap_getpwnam_r(const char *name, struct passwd *user, char *buf, size_t size, struct passwd **ret);
+int __wrap_getgrnam_r(const char *name, struct group *group, char *buf, size_t size, struct group **ret);
+
+int __wrap_getpwnam_r(const char *name, struct passwd *user, char *buf, size_t size, struct passwd **ret)
+{
+        (void)buf;
+        (void)size;
+        *user = (struct passwd){.pw_uid = (uid_t)strlen(name)};
+        *ret = strlen(name) % 4 == 3 ? NULL : user;
+        return 0;
+}
+
+int __wrap_getgrnam_r(const char *name, struct group *group, char *buf, size_t size, struct group **ret)
+{
+        (void)buf;
+        (void)size;
+        *group = (struct group){.gr_gid = (gid_t)strlen(name)};
+        *ret = strlen(name) % 4 == 3 ? NULL : group;
+        return 0;
+}
 
 static void put(const char *path, const void *data, size_t size)
 {

@@ -93,16 +93,25 @@ static void on_event(const JobReply *event, const void *tail, void *userdata)
         on_connected(userdata);
 }
 
-static int listen_at(struct sockaddr_un *address, const char *name)
+/* One socket of each name for all inputs, with nobody waiting; what is returned is the caller's. */
+static int listen_at(int *listener, struct sockaddr_un *address, const char *name)
 {
-        int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        int fd;
 
         address->sun_family = AF_UNIX;
         (void)snprintf(address->sun_path, sizeof(address->sun_path), "/dev/shm/pmbroker-fuzz-%d.%s",
                 getpid(), name);
-        (void)unlink(address->sun_path);
-        assert(fd >= 0 && bind(fd, (struct sockaddr *)address, sizeof(*address)) == 0 &&
-                listen(fd, 16) == 0);
+        if (*listener < 0) {
+                (void)unlink(address->sun_path);
+                *listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+                if (bind(*listener, (struct sockaddr *)address, sizeof(*address)) < 0 ||
+                        listen(*listener, 16) < 0)
+                        abort();
+        }
+        while ((fd = accept4(*listener, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+                safe_close(fd);
+        fd = fcntl(*listener, F_DUPFD_CLOEXEC, 3);
+        assert(fd >= 0);
         return fd;
 }
 
@@ -364,6 +373,8 @@ static void read_answers(World *w, unsigned who)
 
 /* ------------------------------------------------------------------------------------------------- world */
 
+static int jobs_fd = -EBADF, clients_fd = -EBADF;
+
 static void begin(World *w, struct sockaddr_un *clients, struct sockaddr_un *jobs)
 {
         static const TenantConfig tenant = {
@@ -381,9 +392,9 @@ static void begin(World *w, struct sockaddr_un *clients, struct sockaddr_un *job
         for (unsigned i = 0; i < CLIENTS; i++)
                 w->clients[i] = -EBADF;
         assert(sd_event_new(&w->event) >= 0);
-        w->job_listener = listen_at(jobs, "jobs");
+        w->job_listener = listen_at(&jobs_fd, jobs, "jobs");
         assert(server_new(&(ServerOptions){.event = w->event,
-                                  .listen_fd = listen_at(clients, "clients"),
+                                  .listen_fd = listen_at(&clients_fd, clients, "clients"),
                                   .jobs_path = jobs->sun_path,
                                   .admin_uid = (uint32_t)-1,
                                   .job_hooks = &(JobsHooks){.connected = on_connected,

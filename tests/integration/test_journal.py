@@ -170,6 +170,30 @@ def test_refusals_do_not_flood(daemon, journal):
     assert 10 <= by_user.count(str(ALICE)) <= 11 + time.monotonic() - begin and by_user.count(str(BOB)) == 1
 
 
+@needs_root
+@needs_journald
+def test_a_journal_that_hangs_keeps_nobody_waiting(daemon, journal):
+    """What it does not take is lost, and counted: it is told how much that was when it reads again."""
+    queue = int(pathlib.Path('/proc/sys/net/unix/max_dgram_qlen').read_text())
+    user = daemon.user(ALICE)
+    journal.child.send_signal(signal.SIGSTOP)
+    try:
+        for _ in range(queue // 2 + 20):  # two records each
+            user.drop(user.create(2 * MIB).pool)
+    finally:
+        journal.child.send_signal(signal.SIGCONT)
+    time.sleep(0.2)
+    user.drop(user.create(2 * MIB).pool)
+
+    def told():
+        lost = [re.fullmatch(r'(\d+) records were lost, as the journal did not take them', r['MESSAGE'])
+                for r in journal.records('-t', 'pmbrokerd')]
+        return [int(m[1]) for m in lost if m]
+    wait_for(told, 10, 'the journal knows what it has not')
+    records = [r for r in journal.records('-t', 'pmbrokerd') if r.get('MESSAGE_ID') in (CREATED, RELEASED)]
+    assert len(records) + sum(told()) == 2 * (queue // 2 + 21)
+
+
 # -------------------------------------------------------------------------------------------------------- the audit
 
 def held(journal, when=None):
