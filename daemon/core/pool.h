@@ -27,8 +27,6 @@ typedef enum PoolState {
         _POOL_STATE_MAX,
 } PoolState;
 
-/* "reserved" and so on; "unknown" for a value outside the enum. */
-const char *pool_state_to_string(PoolState state);
 bool pool_state_may_follow(PoolState from, PoolState to);
 
 typedef struct Owner Owner;
