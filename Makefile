@@ -398,7 +398,7 @@ check-deb: ## the Debian packages: installed, upgraded under clients, removed an
 	@tools/install-deps.sh vm
 	@$(MAKE) --no-print-directory deb
 	@$(MAKE) --no-print-directory all testprogs $(VMPROGS)
-	@tests/vm/deb.py $(BUILD)
+	@tests/vm/deb.py $(BUILD) $(ARGS)
 
 vm-shell: ## a root shell in such a machine, on this terminal
 	@tools/install-deps.sh vm

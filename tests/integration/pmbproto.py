@@ -32,7 +32,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 UNIT = 2 * MIB
 PACKET_MAX = 4096
-EVENTS = ('resized', 'reclaim', 'revoked', 'closing', 'revoking', 'happened')
+EVENTS = ('resized', 'reclaim', 'revoked', 'closing', 'revoking', 'damaged', 'happened')
 TIMEOUT = 10
 
 libc = ctypes.CDLL(None)

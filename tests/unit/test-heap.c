@@ -577,7 +577,7 @@ static void test_pages_between_others(void **state)
         assert_ptr_equal(pmb_realloc(pool, pages, 4000), pages);
         assert_null(pmb_realloc(pool, pages, 5000));
         p = *(void **)pages;
-        memset(pages, 1, 4096);
+        memset(pages, 1, 4000);
         pmb_free_sized(pool, pages, 4000);
         pages = pmb_malloc(pool, 4096);
         assert_non_null(pages);
