@@ -465,8 +465,9 @@ coverage: ## branches of core, proto, ipc and client that unit, fuzz and black-b
 		--fail-under-branch 90 $(BUILD)-coverage
 COVERAGE_TESTS ?= check-integration
 
-# One executes itself, which is valgrind then; the other asserts how long something takes.
-NOT_IN_VALGRIND := $(BUILD)/tests/unit/test-arena $(BUILD)/tests/unit/test-cache
+# One executes itself, which is valgrind then; one has a malloc() of its own, as valgrind has; one asserts how long
+# something takes.
+NOT_IN_VALGRIND := $(addprefix $(BUILD)/tests/unit/test-,arena broker-oom cache)
 valgrind: all $(UNIT_TESTS) ## unit tests and a sample of the black-box tests in valgrind: no error, no descriptor left
 	@tools/install-deps.sh check
 	@tests/run-valgrind.sh $(filter-out $(NOT_IN_VALGRIND),$(UNIT_TESTS))
