@@ -113,7 +113,8 @@ VMPROGS := $(patsubst %.c,$(BUILD)/%,$(SRC_VMPROGS)) $(patsubst %.c,$(BUILD)/%.s
 
 .PHONY: help deps all demo check check-unit check-stress check-full check-integration check-faults check-fuzz \
 	check-layers check-clang check-format check-install check-man check-library check-vm check-power-cut check-deb \
-	fuzz fuzzers soak vm-shell asan tsan check-tsan memcheck bench format install uninstall \
+	fuzz fuzzers soak vm-shell asan tsan check-tsan memcheck analyze analyzer coverage valgrind \
+	bench format install uninstall \
 	deb clean testprogs cxxprogs
 
 help: ## this list
@@ -341,6 +342,7 @@ check-full: all testprogs ## what takes hours: failures at every system call, ki
 	@$(MAKE) --no-print-directory check-stress STRESS_OPS=1000000000
 	@$(MAKE) --no-print-directory check-power-cut
 	@$(MAKE) --no-print-directory check-deb
+	PMBROKER_FULL=1 BUILD=$(abspath $(BUILD)) $(PYTEST) tests/integration/test_hostile.py
 	PMBROKER_FULL=1 BUILD=$(abspath $(BUILD)) $(PYTEST) tests/faults
 
 check-fuzz: $(FUZZ_NAMES:%=$(BUILD)/tests/fuzz/replay-%) ## run what the fuzzers have found, once
@@ -396,7 +398,7 @@ check-deb: ## the Debian packages: installed, upgraded under clients, removed an
 	@tools/install-deps.sh vm
 	@$(MAKE) --no-print-directory deb
 	@$(MAKE) --no-print-directory all testprogs $(VMPROGS)
-	@tests/vm/deb.py $(BUILD)
+	@tests/vm/deb.py $(BUILD) $(ARGS)
 
 vm-shell: ## a root shell in such a machine, on this terminal
 	@tools/install-deps.sh vm
@@ -425,6 +427,52 @@ check-tsan: $(HEAP_TESTS) check-stress
 memcheck: $(STRESS_TESTS) ## the heap under stress in valgrind
 	@tools/install-deps.sh check
 	@for t in $(STRESS_TESTS); do valgrind -q --error-exitcode=99 $$t --ops 20000 || exit; done
+
+# What is installed, and the examples.
+ANALYZED = $(SRC_BASE) $(SRC_PROTO) $(SRC_CORE) $(SRC_IPC) $(SRC_PROVISIONER) $(SRC_DAEMON) daemon/main.c $(SRC_CLIENT) \
+	$(SRC_CTL) $(SRC_EXPORTER) $(SRC_EXAMPLES)
+# gcc's analyzer comes to no end in the hash function that uthash takes by itself. It does not see that what is linked into
+# a list by a member is still there, nor what is behind the pointer in cleanup_free(): a leak, or no value, at every return.
+# Both are looked for by valgrind, ASan and clang-tidy.
+ANALYZER_FLAGS = -O2 -g -fanalyzer -DHASH_FUNCTION=HASH_BER -Wno-analyzer-malloc-leak \
+	-Wno-analyzer-use-of-uninitialized-value
+
+analyze: $(BUILD)/proto/pmbroker.pb-c.h $(JEMALLOC) ## gcc -fanalyzer, clang-tidy (.clang-tidy) and cppcheck find nothing
+	@tools/install-deps.sh analyze
+	@$(MAKE) --no-print-directory CC=gcc BUILD=$(BUILD)-analyze CFLAGS='$(ANALYZER_FLAGS)' analyzer
+	@printf '%s\n' $(ANALYZED) | xargs -P $$(nproc) -I FILE clang-tidy --quiet FILE -- $(CPPFLAGS_ALL) \
+		-I$(BUILD)/jemalloc/include -std=gnu11 -pthread -Wall 2>/dev/null
+	@echo 'clang-tidy: $(words $(ANALYZED)) passed, 0 failed'
+	@cppcheck -q --error-exitcode=1 --enable=warning,performance,portability --std=c11 -j $$(nproc) \
+		--inline-suppr --suppressions-list=tools/cppcheck-suppressions --template=gcc $(CPPFLAGS_ALL) $(ANALYZED)
+	@echo 'cppcheck: $(words $(ANALYZED)) passed, 0 failed'
+
+analyzer: $(call obj,$(ANALYZED))
+	@echo 'gcc -fanalyzer: $(words $^) passed, 0 failed'
+
+# The broker is another user than who builds: it may write its figures everywhere. What a killed process did is not in them.
+COVERAGE_FLAGS = BUILD=$(BUILD)-coverage SANITIZE='--coverage -fprofile-update=atomic' CFLAGS='-O0 -g' CXX_COMPILERS=g++
+COVERED := base proto daemon/core daemon/ipc client
+coverage: ## branches of core, proto, ipc and client that unit, fuzz and black-box tests take: at least 90 %, and which not
+	@tools/install-deps.sh coverage
+	@umask 0; $(MAKE) --no-print-directory $(COVERAGE_FLAGS) all testprogs
+	@find $(BUILD)-coverage -name '*.gcda' -delete
+	@chmod -R a+rwX $(BUILD)-coverage
+	@umask 0; $(MAKE) --no-print-directory $(COVERAGE_FLAGS) check-unit check-fuzz $(COVERAGE_TESTS)
+	@gcovr --root . --object-directory $(BUILD)-coverage $(COVERED:%=--filter %/) --exclude '.*pb-c.*' --branches \
+		--exclude-unreachable-branches --exclude-branches-by-pattern '.*\bassert\(.*' --sort-percentage \
+		--fail-under-branch 90 $(BUILD)-coverage
+COVERAGE_TESTS ?= check-integration
+
+valgrind: all $(UNIT_TESTS) ## unit tests and a sample of the black-box tests in valgrind: no error, no descriptor left
+	@tools/install-deps.sh check
+	@tests/run-valgrind.sh $(UNIT_TESTS)
+	@rm -rf $(BUILD)/valgrind && mkdir -m 777 -p $(BUILD)/valgrind
+	PMBROKERD_WRAPPER='valgrind -q --trace-children=yes --track-fds=yes --error-exitcode=99 \
+		--log-file=$(abspath $(BUILD))/valgrind/%p' BUILD=$(abspath $(BUILD)) PMBROKERCTL=$(abspath $(CTL)) \
+		$(PYTEST) tests/integration -k '$(VALGRIND_TESTS)'
+	@tests/run-valgrind.sh --logs $(BUILD)/valgrind
+VALGRIND_TESTS ?= test_library or test_once or (test_resize and dir)
 
 FORMATTED = $(shell git ls-files '*.c' '*.h' '*.cpp' '*.hpp' 2>/dev/null || \
 	find . '(' -name '*.[ch]' -o -name '*.[ch]pp' ')' -not -path './build*')
@@ -517,4 +565,5 @@ deb: ## build Debian packages, below $(BUILD)/deb
 	@tools/make-deb.sh $(BUILD)/deb
 
 clean: ## remove what was built
-	rm -rf $(BUILD) $(BUILD)-clang $(BUILD)-asan $(BUILD)-tsan $(BUILD)-fuzz
+	rm -rf $(BUILD) $(BUILD)-clang $(BUILD)-asan $(BUILD)-tsan $(BUILD)-fuzz \
+		$(BUILD)-analyze $(BUILD)-coverage

@@ -237,14 +237,14 @@ int connection_call(Connection *c, Call *call)
         list_init(&call->call_link);
 
         connection_lock(c);
+        /* The same to the end. What is refused for now is no result that would be repeated; but before that it may have
+         * been done by a daemon that is no more, and the next one knows it by this id when it knows its pools. */
+        call->packet.request_id = 0;
+        if (call->flags & CALL_MUTATES)
+                while (call->packet.request_id == 0)
+                        call->packet.request_id = ++c->request_id;
         for (;;) {
                 call->refusal = (Refusal){};
-                /* A new id also after a refusal: the old one would be answered with the same refusal. */
-                call->packet.request_id = 0;
-                if (call->flags & CALL_MUTATES)
-                        while (call->packet.request_id == 0)
-                                call->packet.request_id = ++c->request_id;
-
                 r = call_once(c, call, deadline);
                 /* The provisioner may have gone away with it half done: not to be taken for undone. */
                 if ((call->flags & CALL_ONCE) && call->refusal.code == RESULT_RETRY) {

@@ -106,14 +106,16 @@ static int ask_for_pool(struct pmb_pool *pool, uint64_t size, const struct pmb_p
                  * The first answer, with the descriptor, was lost: a pool that nobody can map. Start again.
                  */
                 r = pool_destroy_id(client, creation.orphan, 0);
-                if (r == 0)
+                if (r == 0) {
+                        creation.orphan = 0;
                         r = connection_call(&client->connection, &call);
+                }
         }
         connection_lock(&client->connection);
-        if (r == -EUNATCH) {
+        if (creation.orphan > 0)
                 client_add_orphan(client, creation.orphan);
+        if (r == -EUNATCH)
                 r = -EPROTO;
-        }
         if (call.refusal.code != RESULT_OK)
                 client->refusal = call.refusal;
         connection_unlock(&client->connection);

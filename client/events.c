@@ -71,6 +71,13 @@ static void on_event(void *userdata, const ServerPacket *p)
                         client_add_todo(client, pool, POOL_REVOKING);
                 }
                 break;
+        case PMBROKER__V1__SERVER_PACKET__BODY_DAMAGED:
+                pool = find_pool(client, p->damaged->pool);
+                if (pool && p->damaged->bytes > 0) {
+                        pool->damaged_at = p->damaged->offset;
+                        client_add_todo(client, pool, POOL_DAMAGED);
+                }
+                break;
         case PMBROKER__V1__SERVER_PACKET__BODY_REVOKED:
                 pool = find_pool(client, p->revoked->pool);
                 if (pool)
@@ -167,6 +174,7 @@ typedef struct Todo {
         unsigned what; /* POOL_* */
         uint64_t target;
         uint64_t grace_usec;
+        uint64_t damaged_at;
 } Todo;
 
 static int handle_pool(struct pmb_client *client, struct pmb_pool *pool, const Todo *todo)
@@ -187,6 +195,10 @@ static int handle_pool(struct pmb_client *client, struct pmb_pool *pool, const T
         }
         if (todo->what & POOL_REVOKING) {
                 tell(client, PMB_EVENT_REVOKING, pool, todo->grace_usec);
+                n++;
+        }
+        if (todo->what & POOL_DAMAGED) {
+                tell(client, PMB_EVENT_DAMAGED, pool, todo->damaged_at);
                 n++;
         }
         if (todo->what & POOL_IDLE)
@@ -210,6 +222,7 @@ static struct pmb_pool *take_pool(struct pmb_client *client, Todo *ret)
                         .what = pool->todo,
                         .target = pool->reclaim_target,
                         .grace_usec = pool->grace_usec,
+                        .damaged_at = pool->damaged_at,
                 };
                 pool->todo = 0;
                 pool->pins++;

@@ -471,14 +471,19 @@ enum pmb_event_type {
          * and to close it.
          */
         PMB_EVENT_REVOKING = 6,
+        /*
+         * Some of the pool's memory is broken, and touching it raises SIGBUS: target is the offset of the first such
+         * page from pmb_pool_base(). The rest is well. pmb_set_fault_handler() tells of each one that is touched.
+         */
+        PMB_EVENT_DAMAGED = 7,
 };
 
 struct pmb_event {
         enum pmb_event_type type;
         struct pmb_pool *pool; /* NULL for RECONNECTED and CLOSING */
         uint64_t size;         /* of the pool, after the event */
-        uint64_t target;       /* RECLAIM: the size that the daemon wants it to have; REVOKING: see there;
-                                  otherwise 0 */
+        uint64_t target;       /* RECLAIM: the size that the daemon wants it to have; REVOKING, DAMAGED: see
+                                  there; otherwise 0 */
 };
 
 /**

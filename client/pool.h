@@ -41,6 +41,7 @@ enum {
         POOL_SETTLE = 1u << 3,
         POOL_IDLE = 1u << 4,
         POOL_REVOKING = 1u << 5,
+        POOL_DAMAGED = 1u << 6,
 };
 
 /* What becomes of a pool in a child. */
@@ -75,6 +76,7 @@ struct pmb_pool {
         unsigned todo;
         uint64_t reclaim_target;
         uint64_t grace_usec;   /* of POOL_REVOKING: as the daemon told it */
+        uint64_t damaged_at;   /* of POOL_DAMAGED, likewise */
         _Atomic uint64_t size; /* as the daemon last said */
         _Atomic uint64_t length;
         uint64_t growing_to; /* a request of our own is under way: reaching that is no news; 0: none */

@@ -24,6 +24,7 @@ enum {
         COLUMN_STATE,
         COLUMN_ENFORCED,
         COLUMN_GRACE,
+        COLUMN_BAD,
         COLUMN_AGE,
 };
 
@@ -46,6 +47,8 @@ const TableColumn pool_columns[] = {
                 "what holds the limit: kernel or audit"},
         [COLUMN_GRACE] = {"GRACE", 0, TABLE_AGE, TABLE_RIGHT | TABLE_OPTIONAL,
                 "time until it is revoked, if it is to be"},
+        [COLUMN_BAD] = {"BAD", 0, TABLE_SIZE, TABLE_RIGHT | TABLE_OPTIONAL,
+                "bytes of its memory that cannot be read"},
         [COLUMN_AGE] = {"AGE", 0, TABLE_AGE, TABLE_RIGHT, "time since it was created"},
         {0},
 };
@@ -93,6 +96,8 @@ int table_add_pool(Table *t, const Pmbroker__V1__PoolRow *row, Users *users)
         table_set_text(t, COLUMN_ENFORCED, row->audited ? "audit" : "kernel");
         if (row->grace_usec > 0)
                 table_set_number(t, COLUMN_GRACE, row->grace_usec);
+        if (row->bad_bytes > 0)
+                table_set_number(t, COLUMN_BAD, row->bad_bytes);
         table_set_number(t, COLUMN_AGE, row->age_usec);
         return EXIT_DONE;
 }

@@ -44,11 +44,6 @@ int top_order_from_string(const char *s, TopOrder *ret)
         return -EINVAL;
 }
 
-const char *top_order_to_string(TopOrder order)
-{
-        return (unsigned)order < _TOP_ORDER_MAX ? order_names[order] : "unknown";
-}
-
 /* ------------------------------------------------------------------------------------------------ order */
 
 static int compare_numbers(uint64_t a, uint64_t b)

@@ -32,7 +32,6 @@ typedef struct TopView {
 
 /* "limit" and so on; -EINVAL. */
 int top_order_from_string(const char *s, TopOrder *ret);
-const char *top_order_to_string(TopOrder order);
 
 /* Rows of at most size.columns characters, at most size.rows of them unless `all`, each ended by a line feed. Sorts the
  * pools of the overview. EXIT_DONE or EXIT_REFUSED (out of memory). */

@@ -23,6 +23,8 @@ static const char *kind_to_string(Pmbroker__V1__HappenedKind kind)
                 [PMBROKER__V1__HAPPENED_KIND__POOL_RESIZED] = "pool-resized",
                 [PMBROKER__V1__HAPPENED_KIND__POOL_REVOKED] = "pool-revoked",
                 [PMBROKER__V1__HAPPENED_KIND__POOL_REVOKING] = "pool-revoking",
+                [PMBROKER__V1__HAPPENED_KIND__POOL_DAMAGED] = "pool-damaged",
+                [PMBROKER__V1__HAPPENED_KIND__STORE_DAMAGED] = "store-damaged",
                 [PMBROKER__V1__HAPPENED_KIND__POOL_RELEASED] = "pool-released",
                 [PMBROKER__V1__HAPPENED_KIND__REQUEST_REFUSED] = "request-refused",
                 [PMBROKER__V1__HAPPENED_KIND__STORE_DRAIN] = "store-drained",

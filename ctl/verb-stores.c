@@ -30,6 +30,7 @@ enum {
         COLUMN_NODE,
         COLUMN_CREATED,
         COLUMN_RELEASED,
+        COLUMN_BAD,
         COLUMN_REASON,
 };
 
@@ -58,6 +59,8 @@ const TableColumn store_columns[] = {
                 "pools made since the broker started"},
         [COLUMN_RELEASED] = {"RELEASED", 0, TABLE_NUMBER, TABLE_RIGHT | TABLE_OPTIONAL,
                 "pools gone since the broker started"},
+        [COLUMN_BAD] = {"BAD", 0, TABLE_SIZE, TABLE_RIGHT | TABLE_OPTIONAL,
+                "fsdax: bytes of its device that cannot be read"},
         [COLUMN_REASON] = {"REASON", 0.2, TABLE_TEXT, TABLE_TRUNC, "why it is not available"},
         {0},
 };
@@ -114,6 +117,8 @@ static int add_store(Table *t, const Pmbroker__V1__StoreRow *row)
                 table_set_number(t, COLUMN_NODE, (uint64_t)row->node);
         table_set_number(t, COLUMN_CREATED, row->created);
         table_set_number(t, COLUMN_RELEASED, row->released);
+        if (row->bad_bytes > 0)
+                table_set_number(t, COLUMN_BAD, row->bad_bytes);
         table_set_text(t, COLUMN_REASON, row->reason);
         return EXIT_DONE;
 }

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "ipc/chronicle.h"
+#include "ipc/damage.h"
 #include "ipc/lifetime.h"
 #include "ipc/server.h"
 #include "ipc/service.h"
@@ -261,6 +262,15 @@ static void on_job_event(const JobReply *event, const void *tail, void *userdata
                         (unsigned long long)pool->id, pool->owner->uid, pool->owner->pid,
                         (unsigned long long)event->used, (unsigned long long)event->bytes);
                 pool_revoke(m->server, pool, PMBROKER__V1__REVOKE_REASON__REVOKED_OVER_LIMIT, NULL);
+                break;
+        case JOB_EVENT_DAMAGE:
+                if (event->pool == 0) {
+                        damage_of_store(m->server, event->store, event->bytes);
+                        break;
+                }
+                pool = broker_find_pool(m->server->broker, event->pool);
+                if (pool && pool->state != POOL_RESERVED && pool->state != POOL_RELEASING)
+                        damage_of_pool(m->server, pool, event->bytes, event->used);
                 break;
         default: /* of a newer provisioner */
                 break;

@@ -2,6 +2,7 @@
 
 #include "supervisor.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -407,6 +408,7 @@ int supervisor_run(const SupervisorOptions *options)
         s.broker = (Child){.supervisor = &s, .role = "--broker", .fd_name = "clients", .listen_fd = -EBADF};
         r = set_up(&s);
         if (r >= 0) {
+                assert(s.jobs_path);
                 log_info("serving %s", options->socket_path);
                 (void)sd_notify(0, "READY=1");
                 r = sd_event_loop(s.event);

@@ -98,6 +98,7 @@ VALUE(PMB_EVENT_REVOKED, 3);
 VALUE(PMB_EVENT_RECONNECTED, 4);
 VALUE(PMB_EVENT_CLOSING, 5);
 VALUE(PMB_EVENT_REVOKING, 6);
+VALUE(PMB_EVENT_DAMAGED, 7);
 VALUE(PMB_UNIT, 2097152);
 _Static_assert(sizeof(enum pmb_misuse) == 4 && sizeof(enum pmb_event_type) == 4 &&
                        sizeof(enum pmb_fault_reason) == 4,

@@ -9,6 +9,8 @@
 #   install-deps.sh bench    what `make bench` needs beside `build`: the allocators that it measures
 #   install-deps.sh deb      what `make deb` needs
 #   install-deps.sh vm       what `make check-vm` needs beside `build`
+#   install-deps.sh analyze  what `make analyze` needs beside `build`
+#   install-deps.sh coverage what `make coverage` needs beside `check`
 set -eu
 
 build="gcc make pkg-config libc6-dev dpkg-dev ca-certificates
@@ -19,6 +21,8 @@ check="clang clang-format g++ libcmocka-dev libjemalloc2 libmemkind-dev protobuf
        mandoc man-db jq openssh-client openssh-server systemd valgrind zsh"
 bench="libmemkind-dev libjemalloc2 libtcmalloc-minimal4 libmimalloc2.0 python3"
 deb="debhelper lintian libcmocka-dev systemd valgrind"
+analyze="clang clang-tidy cppcheck"
+coverage="gcovr"
 vm="mmdebstrap qemu-system-x86 squashfs-tools libmemkind-dev python3"
 
 case "${1:-build}" in
@@ -27,7 +31,9 @@ check) want="$build $check" ;;
 bench) want="$build $bench" ;;
 deb) want="$build $deb" ;;
 vm) want="$build $vm" ;;
-*) echo "usage: $0 [build|check|bench|deb|vm]" >&2; exit 64 ;;
+analyze) want="$build $analyze" ;;
+coverage) want="$build $check $coverage" ;;
+*) echo "usage: $0 [build|check|bench|deb|vm|analyze|coverage]" >&2; exit 64 ;;
 esac
 
 command -v dpkg-query >/dev/null || {

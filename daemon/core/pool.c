@@ -6,25 +6,11 @@
 
 #include "core/pool.h"
 
-static const char *const state_names[_POOL_STATE_MAX] = {
-        [POOL_RESERVED] = "reserved",
-        [POOL_READY] = "ready",
-        [POOL_RESIZING] = "resizing",
-        [POOL_RELEASING] = "releasing",
-};
-
 static const bool steps[_POOL_STATE_MAX][_POOL_STATE_MAX] = {
         [POOL_RESERVED] = {[POOL_READY] = true, [POOL_RELEASING] = true},
         [POOL_READY] = {[POOL_RESIZING] = true, [POOL_RELEASING] = true},
         [POOL_RESIZING] = {[POOL_READY] = true, [POOL_RELEASING] = true},
 };
-
-const char *pool_state_to_string(PoolState state)
-{
-        if ((unsigned)state >= _POOL_STATE_MAX)
-                return "unknown";
-        return state_names[state];
-}
 
 bool pool_state_may_follow(PoolState from, PoolState to)
 {

@@ -27,8 +27,6 @@ typedef enum PoolState {
         _POOL_STATE_MAX,
 } PoolState;
 
-/* "reserved" and so on; "unknown" for a value outside the enum. */
-const char *pool_state_to_string(PoolState state);
 bool pool_state_may_follow(PoolState from, PoolState to);
 
 typedef struct Owner Owner;
@@ -69,6 +67,7 @@ struct Pool {
         uint64_t request_id;
         uint32_t gifts; /* give-backs committed, and 1; anything after an adoption without count; never 0 */
         uint64_t in_doubt; /* size that a lost give-back would have made; 0: none */
+        uint64_t bad;      /* bytes that cannot be read any more, as the edge knows */
         bool busy;         /* pending is set: an operation is reserved and neither committed nor aborted */
         bool lost;         /* revoked, truncated or the like: the owner was or is to be told */
         uint64_t release_attempts;

@@ -59,6 +59,7 @@ typedef struct Store {
         bool gone;               /* not served any more; here until its last pool goes */
         bool drained;            /* takes no new pools, as an administrator said */
         bool drained_configured; /* the configuration says so */
+        uint64_t bad;            /* bytes of its device that cannot be read, as the edge knows */
         uint64_t created;        /* pools, since the store is known */
         uint64_t released;
         List store_link; /* Broker.stores, in configuration order */

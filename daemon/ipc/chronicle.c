@@ -32,6 +32,8 @@ static const struct {
         [PMBROKER__V1__HAPPENED_KIND__LIMIT_SET] = {"c01597de58c04d41a07e14123ad10aa5", LOG_NOTICE},
         [PMBROKER__V1__HAPPENED_KIND__CONFIG_RELOADED] = {"074c8f7923754ce0bb3b5ccecbfe59f6", LOG_NOTICE},
         [PMBROKER__V1__HAPPENED_KIND__STORE_PROVISIONED] = {"80bf4424fb894403b8454840193cc98b", LOG_NOTICE},
+        [PMBROKER__V1__HAPPENED_KIND__POOL_DAMAGED] = {"62b2592b93db4211be745f67c7d38cc0", LOG_ERR},
+        [PMBROKER__V1__HAPPENED_KIND__STORE_DAMAGED] = {"439e0ca6b90d463b8acb2068441be743", LOG_ERR},
         [PMBROKER__V1__HAPPENED_KIND__STORE_DEPROVISIONED] = {"0d665d3010bc4036b6afe4d838233a00",
                 LOG_NOTICE},
         [PMBROKER__V1__HAPPENED_KIND__STORE_IS_AVAILABLE] = {"4abb386da7dc423db4a11882506f5a0e", LOG_NOTICE},
@@ -83,6 +85,9 @@ static void tell_pool(Story *s, const Happening *h)
         case PMBROKER__V1__HAPPENED_KIND__POOL_REVOKED:
                 append(s, "revoked with %s, store %s, tenant %s", bytes, s->store, s->tenant);
                 break;
+        case PMBROKER__V1__HAPPENED_KIND__POOL_DAMAGED:
+                append(s, "some of it cannot be read, store %s, tenant %s", s->store, s->tenant);
+                break;
         default:
                 append(s, "released, store %s has %s back from tenant %s", s->store, before, s->tenant);
                 break;
@@ -122,6 +127,9 @@ static void tell(Story *s, const Happening *h)
                         break;
                 case PMBROKER__V1__HAPPENED_KIND__STORE_PROVISIONED:
                         append(s, "store %s: provisioning", s->store);
+                        break;
+                case PMBROKER__V1__HAPPENED_KIND__STORE_DAMAGED:
+                        append(s, "store %s: some of its device cannot be read", s->store);
                         break;
                 default:
                         append(s, "store %s: deprovisioning", s->store);

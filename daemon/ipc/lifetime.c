@@ -209,7 +209,13 @@ void pool_end_target(Server *server, Pool *pool)
 
 /* --------------------------------------------------------------------------------------------- releasing */
 
-static void answer_waiting(PoolEdge *edge, bool releasing)
+typedef enum ReleaseFate {
+        RELEASE_DONE,
+        RELEASE_BEGUN,   /* and recorded: it will not come back */
+        RELEASE_UNKNOWN, /* we know that it is to be, but the next broker might not */
+} ReleaseFate;
+
+static void answer_waiting(PoolEdge *edge, ReleaseFate fate)
 {
         list_for_each_safe (it, &edge->release_calls) {
                 Call *call = list_entry(it, Call, wait_link);
@@ -217,7 +223,11 @@ static void answer_waiting(PoolEdge *edge, bool releasing)
                 Pmbroker__V1__Done done = PMBROKER__V1__DONE__INIT;
 
                 list_unlink(it);
-                done.releasing = releasing;
+                if (fate == RELEASE_UNKNOWN) {
+                        call_refuse(call, &(Refusal){.code = RESULT_RETRY});
+                        continue;
+                }
+                done.releasing = fate == RELEASE_BEGUN;
                 packet.body_case = PMBROKER__V1__SERVER_PACKET__BODY_DONE;
                 packet.done = &done;
                 call_reply(call, &packet, -EBADF);
@@ -229,7 +239,7 @@ void pool_finish_release(Server *server, Pool *pool)
         PoolEdge *edge = pool_edge(pool);
         Owner *owner = pool->owner;
 
-        answer_waiting(edge, false);
+        answer_waiting(edge, RELEASE_DONE);
         if (pool->release_attempts > 1)
                 log_info("pool %016" PRIx64 ": released at attempt %" PRIu64, pool->id,
                         pool->release_attempts);
@@ -244,11 +254,11 @@ void pool_finish_release(Server *server, Pool *pool)
         collect_owner(server, owner);
 }
 
-static void release_later(Server *server, Pool *pool)
+static void release_later(Server *server, Pool *pool, ReleaseFate fate)
 {
         PoolEdge *edge = pool_edge(pool);
 
-        answer_waiting(edge, true);
+        answer_waiting(edge, fate);
         edge->backoff_usec = edge->backoff_usec == 0 ? BACKOFF_MIN_USEC : edge->backoff_usec * 2;
         if (edge->backoff_usec > BACKOFF_MAX_USEC)
                 edge->backoff_usec = BACKOFF_MAX_USEC;
@@ -277,7 +287,8 @@ static void on_released(const JobReply *reply, const void *tail, int *fd, void *
                 (void)log_errno(LOG_WARNING, reply->error,
                         "cannot release pool %016" PRIx64 " in store %s, trying again", pool->id,
                         pool->store->info.name);
-        release_later(job->server, pool);
+        /* It says so only of a release that it has noted down. */
+        release_later(job->server, pool, reply->error == -ETIMEDOUT ? RELEASE_BEGUN : RELEASE_UNKNOWN);
 }
 
 static void run_release(Server *server, Pool *pool)
@@ -297,13 +308,13 @@ static void run_release(Server *server, Pool *pool)
         if (edge->release_running)
                 return;
         if (!pool->store->info.available) {
-                release_later(server, pool);
+                release_later(server, pool, RELEASE_UNKNOWN);
                 return;
         }
         user = server_user(server, pool->owner->uid);
         job = user ? calloc(1, sizeof(*job)) : NULL;
         if (!job) {
-                release_later(server, pool);
+                release_later(server, pool, RELEASE_UNKNOWN);
                 return;
         }
         job->server = server;
@@ -312,7 +323,7 @@ static void run_release(Server *server, Pool *pool)
         r = jobs_send(server->jobs, &user->releases, &request, NULL, 0, on_released, job);
         if (r < 0) {
                 free(job);
-                release_later(server, pool);
+                release_later(server, pool, RELEASE_UNKNOWN);
                 return;
         }
         edge->release_running = true;

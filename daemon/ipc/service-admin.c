@@ -58,6 +58,7 @@ static void fill_store(const Store *store, const Listing *listing, Pmbroker__V1_
         ret->drained_configured = store->drained_configured;
         ret->created = store->created;
         ret->released = store->released;
+        ret->bad_bytes = store->bad;
 }
 
 /* The list has no pages: where so many stores say so much, each says less. */

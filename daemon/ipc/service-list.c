@@ -47,6 +47,7 @@ static void fill_row(const Server *server, const Pool *pool, const Row *row, Pmb
         ret->size = pool->size;
         ret->used = row->used;
         ret->used_known = row->used_known;
+        ret->bad_bytes = pool->bad;
         ret->state = (Pmbroker__V1__PoolState)(pool->state + 1);
         ret->age_usec = now > pool->created ? now - pool->created : 0;
         ret->length = pool->length;

@@ -34,15 +34,11 @@ typedef struct Dax {
 __attribute__((format(printf, 6, 0))) static void on_log(struct daxctl_ctx *ctx, int priority,
         const char *file, int line, const char *function, const char *format, va_list ap)
 {
-        char text[256];
-
         (void)ctx;
         (void)priority;
         (void)file;
         (void)line;
-        (void)vsnprintf(text, sizeof(text), format, ap);
-        text[strcspn(text, "\n")] = '\0';
-        log_debug("libdaxctl: %s: %s", function, text);
+        nd_log("libdaxctl", function, format, ap);
 }
 
 static int dax_begin(int lock_dir, Dax *ret)

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "provisioner/extents.h"
+#include "provisioner/media.h"
 
 #define EXTENTS_AT_ONCE 512
 
@@ -23,7 +24,9 @@ static int append_bytes(UnitSet *set, uint64_t from, uint64_t bytes)
         return unitset_append(set, first, end - first);
 }
 
-int extents_read(int fd, UnitSet *ret_backed, UnitSet *ret_written)
+typedef int (*ExtentFn)(const struct fiemap_extent *extent, void *userdata);
+
+static int for_each_extent(int fd, ExtentFn fn, void *userdata)
 {
         _cleanup_free_ struct fiemap *map =
                 calloc(1, sizeof(*map) + EXTENTS_AT_ONCE * sizeof(struct fiemap_extent));
@@ -43,9 +46,8 @@ int extents_read(int fd, UnitSet *ret_backed, UnitSet *ret_written)
                         return 0;
                 for (uint32_t i = 0; i < map->fm_mapped_extents; i++) {
                         const struct fiemap_extent *extent = &map->fm_extents[i];
-                        int r = append_bytes(ret_backed, extent->fe_logical, extent->fe_length);
-                        if (r >= 0 && ret_written && !(extent->fe_flags & FIEMAP_EXTENT_UNWRITTEN))
-                                r = append_bytes(ret_written, extent->fe_logical, extent->fe_length);
+                        int r = fn(extent, userdata);
+
                         if (r < 0)
                                 return r;
                         at = extent->fe_logical + extent->fe_length;
@@ -53,6 +55,70 @@ int extents_read(int fd, UnitSet *ret_backed, UnitSet *ret_written)
                                 return 0;
                 }
         }
+}
+
+typedef struct Reading {
+        UnitSet *backed;
+        UnitSet *written;
+} Reading;
+
+static int note_units(const struct fiemap_extent *extent, void *userdata)
+{
+        const Reading *reading = userdata;
+        int r = append_bytes(reading->backed, extent->fe_logical, extent->fe_length);
+
+        if (r >= 0 && reading->written && !(extent->fe_flags & FIEMAP_EXTENT_UNWRITTEN))
+                r = append_bytes(reading->written, extent->fe_logical, extent->fe_length);
+        return r;
+}
+
+int extents_read(int fd, UnitSet *ret_backed, UnitSet *ret_written)
+{
+        Reading reading = {.backed = ret_backed, .written = ret_written};
+
+        return for_each_extent(fd, note_units, &reading);
+}
+
+typedef struct Search {
+        const JobRange *bad;
+        uint32_t n;
+        uint64_t bytes;
+        uint64_t first;
+} Search;
+
+static int note_bad(const struct fiemap_extent *extent, void *userdata)
+{
+        const uint64_t start = extent->fe_physical, end = start + extent->fe_length;
+        Search *s = userdata;
+
+        for (uint32_t i = 0; i < s->n; i++) {
+                uint64_t from = (uint64_t)s->bad[i].first * MEDIA_BLOCK,
+                         to = from + (uint64_t)s->bad[i].count * MEDIA_BLOCK, offset;
+
+                if (from < start)
+                        from = start;
+                if (to > end)
+                        to = end;
+                if (from >= to)
+                        continue;
+                offset = extent->fe_logical + (from - start);
+                if (s->bytes == 0 || offset < s->first)
+                        s->first = offset;
+                s->bytes += to - from;
+        }
+        return 0;
+}
+
+int extents_find_bad(int fd, const JobRange *bad, uint32_t n, uint64_t *ret_bytes, uint64_t *ret_first)
+{
+        Search search = {.bad = bad, .n = n};
+        int r = for_each_extent(fd, note_bad, &search);
+
+        if (r < 0)
+                return r;
+        *ret_bytes = search.bytes;
+        *ret_first = search.first;
+        return 0;
 }
 
 uint64_t extents_allowance(uint64_t length)

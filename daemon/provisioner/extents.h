@@ -20,6 +20,10 @@
  */
 int extents_read(int fd, UnitSet *ret_backed, UnitSet *ret_written);
 
+/* How much of the file is in these blocks of the device (media.h), and the offset of the first of it (0 if there is
+ * none). May wait likewise. */
+int extents_find_bad(int fd, const JobRange *bad, uint32_t n, uint64_t *ret_bytes, uint64_t *ret_first);
+
 /* What an operation on a file of that length may need beside the units themselves. */
 uint64_t extents_allowance(uint64_t length);
 

@@ -66,7 +66,7 @@ int fsdax_figures(int fd, uint32_t project, UnitSet *ret_backed, FsdaxFigures *r
 {
         _cleanup_unitset_ UnitSet backed = {};
         struct stat st;
-        Quota quota;
+        Quota quota = {0};
         int r;
 
         r = extents_read(fd, &backed, NULL);
@@ -152,7 +152,7 @@ int fsdax_pool_create(int dir_fd, uint32_t project, PoolFile *pool)
 int fsdax_pool_grant(PoolFile *pool)
 {
         _cleanup_close_ int client_fd = fsdax_reopen(pool->fd, O_RDWR);
-        FsdaxFigures figures;
+        FsdaxFigures figures = {0};
         int r;
 
         if (client_fd < 0)
@@ -229,10 +229,10 @@ static int inspect(int fd, uint32_t project, FsdaxFigures *ret)
 
 int fsdax_pool_adopt(PoolFile *pool)
 {
-        FsdaxFigures figures;
+        FsdaxFigures figures = {0};
         struct stat st;
         bool sealed;
-        Quota quota;
+        Quota quota = {0};
         int r;
 
         r = quota_get_project(pool->fd, &pool->project);

@@ -83,6 +83,9 @@ typedef enum JobKind {
         /* `pool` of `store` was found with `used` > `bytes`, told once. It is truncated, and again at each
          * audit until it is released, and never served again (-ESTALE). */
         JOB_EVENT_AUDIT = 101,
+        /* Of `pool` of `store` (0: of all of the store) `bytes` cannot be read, of a pool the first at the offset
+         * `used`. Told anew every few seconds, until there are none: told, too, with 0 bytes. */
+        JOB_EVENT_DAMAGE = 103,
         /* Tail: JobStore[1], of `store`, which is not available, and why. */
         JOB_EVENT_REASON = 102,
 } JobKind;

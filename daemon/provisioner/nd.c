@@ -22,18 +22,23 @@
 
 /* --------------------------------------------------------------------------------------------- operations */
 
-__attribute__((format(printf, 6, 0))) static void on_log(struct ndctl_ctx *ctx, int priority,
-        const char *file, int line, const char *function, const char *format, va_list ap)
+void nd_log(const char *library, const char *function, const char *format, va_list ap)
 {
         char text[256];
 
+        (void)vsnprintf(text, sizeof(text), format, ap);
+        text[strcspn(text, "\n")] = '\0';
+        log_debug("%s: %s: %s", library, function, text);
+}
+
+__attribute__((format(printf, 6, 0))) static void on_log(struct ndctl_ctx *ctx, int priority,
+        const char *file, int line, const char *function, const char *format, va_list ap)
+{
         (void)ctx;
         (void)priority;
         (void)file;
         (void)line;
-        (void)vsnprintf(text, sizeof(text), format, ap);
-        text[strcspn(text, "\n")] = '\0';
-        log_debug("libndctl: %s: %s", function, text);
+        nd_log("libndctl", function, format, ap);
 }
 
 int nd_lock(int lock_dir)

@@ -10,6 +10,7 @@
  * a half-made one can be told from one that holds something, and is made again, never doubled.
  */
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -75,6 +76,9 @@ const char *nd_mark_store(const char *mark, bool *ret_is_new);
 /* `lock_dir` is the directory of the lock file, in all of these. */
 /* An fd that holds the lock, for those who do something else with the same devices. */
 int nd_lock(int lock_dir);
+/* What such a library has to say, line by line, for those who debug. */
+void nd_log(const char *library, const char *function, const char *format, va_list ap)
+        __attribute__((format(printf, 3, 0)));
 int nd_snapshot(int lock_dir, NdSnapshot *ret);
 void nd_snapshot_deinit(NdSnapshot *snapshot);
 

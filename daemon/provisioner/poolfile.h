@@ -36,6 +36,8 @@ struct PoolFile {
         uint32_t project; /* fsdax: of the quota */
         void *guard;      /* fsdax: a mapping of the file, for the pool's whole life */
 
+        uint64_t bad; /* bytes that cannot be read, as found last */
+
         bool counted;   /* made by this process, so that `gifts` is right */
         uint32_t gifts; /* JOB_SHRINKs that were carried out */
 

@@ -25,6 +25,7 @@
 #include "provisioner/adopt.h"
 #include "provisioner/dispatch.h"
 #include "provisioner/jobserver.h"
+#include "provisioner/media-watch.h"
 #include "provisioner/mntns.h"
 #include "provisioner/privilege.h"
 #include "provisioner/prepare.h"
@@ -37,6 +38,7 @@
 struct Provisioner {
         JobServer *server;
         Audit *audit;
+        MediaWatch *media_watch;
         TaskRunner runner;
         StoreList list;
         Dispatch dispatch;
@@ -78,6 +80,31 @@ static void on_finding(void *userdata, const PoolFile *pool, uint64_t used)
 
         if (p->server)
                 jobserver_broadcast(p->server, &event, NULL, 0);
+}
+
+static void tell_damage(
+        Provisioner *p, const StoreEntry *store, uint64_t pool, uint64_t bytes, uint64_t offset)
+{
+        JobReply event = {
+                .kind = JOB_EVENT_DAMAGE,
+                .store = store->index,
+                .pool = pool,
+                .bytes = bytes,
+                .used = offset,
+        };
+
+        if (p->server)
+                jobserver_broadcast(p->server, &event, NULL, 0);
+}
+
+static void on_damaged(void *userdata, const PoolFile *pool, uint64_t bytes, uint64_t offset)
+{
+        tell_damage(userdata, pool->store, pool->id, bytes, offset);
+}
+
+static void on_bad_media(void *userdata, const StoreEntry *store, uint64_t bytes)
+{
+        tell_damage(userdata, store, /* pool= */ 0, bytes, 0);
 }
 
 static void on_erasing(void *userdata)
@@ -160,7 +187,11 @@ int provisioner_new(const ProvisionerOptions *options, Provisioner **ret)
 {
         static const JobHandler handler = {.on_job = on_job, .on_closed = on_closed};
         static const TaskHooks hooks = {
-                .finding = on_finding, .erasing = on_erasing, .stores_changed = on_stores_changed};
+                .finding = on_finding,
+                .damaged = on_damaged,
+                .erasing = on_erasing,
+                .stores_changed = on_stores_changed,
+        };
         _cleanup_close_ int listen_fd = options->listen_fd, kept_fd = options->mount_ns_fd;
         _cleanup_(cleanup_provisioner_free) Provisioner *p = calloc(1, sizeof(*p));
         int r;
@@ -210,6 +241,9 @@ int provisioner_new(const ProvisionerOptions *options, Provisioner **ret)
         r = audit_new(options->event, &p->runner, p->list.stores, on_finding, p, &p->audit);
         if (r < 0)
                 return r;
+        r = media_watch_new(options->event, &p->runner, p->list.stores, on_bad_media, p, &p->media_watch);
+        if (r < 0)
+                return r;
         p->dispatch.list = &p->list;
         p->dispatch.runner = &p->runner;
         p->dispatch.audit = p->audit;
@@ -228,6 +262,7 @@ Provisioner *provisioner_free(Provisioner *p)
                 return NULL;
         (void)jobserver_free(p->server);
         (void)audit_free(p->audit);
+        (void)media_watch_free(p->media_watch);
         p->list.context.preparer = preparer_free(p->list.context.preparer);
         task_runner_deinit(&p->runner);
         store_list_deinit(&p->list);

@@ -73,6 +73,8 @@ typedef struct StoreBackend {
 
         /* Grow and shrink are one order, WORK_RESIZE; WORK_SEAL ends one that was left undone. */
         bool sealed;
+        /* Its files are in blocks of a device, some of which may be bad: WORK_EXAMINE. */
+        bool on_media;
         /* A file was found: everything of the pool but its record, with what keeps it. */
         int (*adopt)(StoreEntry *store, PoolFile *pool);
         /* Whether somebody has the empty file of a released pool open. */

@@ -218,7 +218,7 @@ static int dir_get_used(StoreEntry *store, PoolFile *pool, uint64_t *ret_bytes)
 /* Nothing holds the limit, so that it can always be set, unless more is in use already. */
 static int dir_set_limit(StoreEntry *store, PoolFile *pool, uint64_t bytes)
 {
-        uint64_t used;
+        uint64_t used = 0;
         int r;
 
         r = dir_get_used(store, pool, &used);

@@ -25,6 +25,7 @@
 
 #include "base/cleanup.h"
 #include "log.h"
+#include "provisioner/extents.h"
 #include "provisioner/fsdax-change.h"
 #include "provisioner/fsdax-mount.h"
 #include "provisioner/fsdax-pool.h"
@@ -271,6 +272,9 @@ static int fsdax_work(const WorkOrder *order, const int fds[static WORK_FDS_MAX]
                 return fsdax_reseal(order, fds, result);
         case WORK_RELEASE:
                 return fsdax_release(order, fds, result);
+        case WORK_EXAMINE:
+                return extents_find_bad(
+                        fds[WORK_FD_FILE], order->ranges, order->n, &result->bytes, &result->length);
         case WORK_EXTEND:
         case WORK_PUNCH:
         case WORK_ALLOCATE:
@@ -294,6 +298,7 @@ const StoreBackend store_fsdax = {
         .get_free = fsdax_get_free,
         .work = fsdax_work,
         .sealed = true,
+        .on_media = true,
         .adopt = fsdax_adopt,
         .is_held = fsdax_pool_is_held,
         .distrust = fsdax_distrust,

@@ -20,6 +20,8 @@
 typedef struct TaskHooks {
         /* A client was caught: `used` is what its pool has. */
         void (*finding)(void *userdata, const PoolFile *pool, uint64_t used);
+        /* Of a pool `bytes` cannot be read, the first at `offset`; 0: all can again. */
+        void (*damaged)(void *userdata, const PoolFile *pool, uint64_t bytes, uint64_t offset);
         /* There is a pool to be erased by and by. */
         void (*erasing)(void *userdata);
         /* A store has been closed, or is not in doubt any more. */

@@ -351,3 +351,21 @@ int verb_truncate(Task *task)
         }
         return task->result.error;
 }
+
+int verb_examine(Task *task)
+{
+        const TaskHooks *hooks = task->runner->hooks;
+        PoolFile *pool = task->pool;
+
+        if (task->stage++ == 0) {
+                WorkOrder order = {.op = WORK_EXAMINE, .n = task->request.n};
+                memcpy(order.ranges, task->tail, order.n * sizeof(JobRange));
+                return task_order(task, &order, WORK_USEC);
+        }
+        if (task->result.error < 0)
+                return task->result.error;
+        if (task->result.bytes > 0 || pool->bad > 0)
+                hooks->damaged(task->runner->userdata, pool, task->result.bytes, task->result.length);
+        pool->bad = task->result.bytes;
+        return 0;
+}

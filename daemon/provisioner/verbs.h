@@ -20,6 +20,9 @@ int verb_release(Task *task);
 /* Of our own: everything that the client holds beyond what it may. */
 int verb_truncate(Task *task);
 
+/* Of our own: what of it is in bad blocks of the device, which are the tail, JobRange[request.n]. */
+int verb_examine(Task *task);
+
 /* Of our own: a file that was found unsealed, or whose worker has died on the way. */
 void verb_reseal(TaskRunner *runner, PoolFile *pool);
 

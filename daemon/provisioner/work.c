@@ -94,6 +94,7 @@ static int work_ordinarily(const WorkOrder *order, int fd)
         case WORK_RELEASE: /* there is no ordinary way */
         case WORK_RESIZE:
         case WORK_SEAL:
+        case WORK_EXAMINE:
                 break;
         }
         return -EINVAL;

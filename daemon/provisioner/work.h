@@ -20,6 +20,7 @@ typedef enum WorkOp {
         WORK_RELEASE,    /* everything, for good; `bytes` as in JOB_RELEASE */
         WORK_RESIZE,     /* a file that is sealed: up or down, at once */
         WORK_SEAL,       /* as far as that was left undone */
+        WORK_EXAMINE,    /* how much of the file is in the ranges, of blocks of the device that are bad */
 } WorkOp;
 
 /* Of an order. */
@@ -57,8 +58,8 @@ typedef struct WorkResult {
         int32_t error; /* 0 or negative errno */
         uint32_t flags;
         uint64_t left;   /* RELEASE: bytes that the client may still hold */
-        uint64_t bytes;  /* RESIZE, SEAL: the size now */
-        uint64_t length; /* and the length of the file */
+        uint64_t bytes;  /* RESIZE, SEAL: the size now; EXAMINE: what is bad */
+        uint64_t length; /* and the length of the file; the offset of the first of it */
 } WorkResult;
 
 /* Bytes of an order with its n ranges. */

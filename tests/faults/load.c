@@ -121,7 +121,7 @@ int main(int argc, char **argv)
                 Slot *s = &slots[next(&seed) % POOLS];
 
                 changes += work(client, s, next(&seed), &seed) == 0;
-                (void)nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+                (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
         }
         for (unsigned i = 0; i < POOLS; i++)
                 if (slots[i].pool)

@@ -4,12 +4,14 @@ or fails with an error that says so; what was not answered with success may be a
 mounts stay right, and both daemons live."""
 
 import random
+import time
 
 import pytest
 
 from conftest import FULL
-from system import Meddle
-from test_kill import Create, Death, Destroy, GiveBack, Grow, Reload, Revoke, look_over
+from pmbproto import pb
+from system import MEDDLE, UNIT, Meddle, read_out, wait_for
+from test_kill import Create, Death, Destroy, GiveBack, Grow, Operation, Reclaim, Reload, Revoke, look_over
 
 ERRNOS = {'EPERM': 1, 'EINTR': 4, 'EIO': 5, 'EAGAIN': 11, 'ENOMEM': 12, 'ENFILE': 23, 'EMFILE': 24, 'ENOSPC': 28,
           'ENOBUFS': 105, 'ETOOMANYREFS': 109, 'EDQUOT': 122}
@@ -17,7 +19,7 @@ SAMPLE = 1  # points of each operation, victim and errno that a failure is put i
 
 
 @pytest.mark.parametrize('victim', ['broker', 'provisioner'])
-@pytest.mark.parametrize('operation', [Create, Destroy, Grow, GiveBack, Death, Revoke, Reload],
+@pytest.mark.parametrize('operation', [Create, Destroy, Grow, GiveBack, Death, Reclaim, Revoke, Reload],
                          ids=lambda o: o.__name__.lower())
 def test_call_that_fails(system, operation, victim):
     op = operation(system)
@@ -48,3 +50,47 @@ def test_call_that_fails(system, operation, victim):
     op.end()
     assert hits > 0
     print(f'errno: {operation.__name__.lower()}, {victim}: {meddle.count} calls, {hits} failures')
+
+
+def serves_within(system, victim, seconds):
+    """Whether it does; or it has given up by itself, or cannot serve a store."""
+    end = time.monotonic() + seconds
+    while system.process(victim).poll() is None and time.monotonic() < end:
+        if system.is_ready():
+            return True
+        time.sleep(0.005)
+    return False
+
+
+@pytest.mark.parametrize('victim', ['broker', 'provisioner'])
+def test_start_with_a_call_that_fails(system, victim, tmp_path):
+    """It serves, or does not; nothing that is there is lost by it, and the next start finds it all."""
+    op, out = Operation(system), tmp_path / 'meddled'
+    rng, hits, served = random.Random(victim), 0, 0
+
+    def start(*how):
+        system.kill(victim)
+        out.unlink(missing_ok=True)
+        system.start(victim, [str(MEDDLE), *how, '--out', str(out), '--exec'])
+
+    start()
+    assert serves_within(system, victim, 10)
+    system.kill(victim)
+    count = wait_for(lambda: read_out(out))[0]
+    system.revive()
+    for name, number in sorted(ERRNOS.items()) if FULL else rng.sample(sorted(ERRNOS.items()), 4):
+        for n in range(1, count + 1) if FULL else rng.sample(range(1, count + 1), 2):
+            start('--fail', f'{n}:{number}')
+            served += serves_within(system, victim, 1)
+            code = system.process(victim).poll()
+            assert code is None or code > 0, f'{name} of the {n}. call: ended by signal {code}: {system.log()[-2000:]}'
+            system.kill(victim)
+            hits += wait_for(lambda: read_out(out))[1] >= 0
+            system.revive(any_end=True)
+            row = op.user.rows()[op.keep]
+            assert row.size == op.size * UNIT and row.state == pb.STATE_READY, f'{name} of the {n}. call: {row}'
+            assert op.user.client.is_filled(op.keep, 11), 'memory was lost'
+            system.assert_books()
+    op.end()
+    assert hits > 0
+    print(f'errno: start, {victim}: {count} calls, {hits} failures, served after {served}')

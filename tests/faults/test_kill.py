@@ -218,7 +218,7 @@ class Reclaim(Operation):
             if self.user.client.event('reclaim', 0.5):
                 given = self.user.ask('give_back', once=True, pool=self.keep, units=[(2, 2)])
         time.sleep(0.05)
-        self.system.revive()  # while the provisioner is away, no time is over
+        self.system.revive()
         with contextlib.suppress(Closed, OSError, Refused):  # at the latest when the time for it is over
             size = self.other.finish().size
         return given is not None and size == 2 * UNIT
@@ -260,9 +260,8 @@ class Revoke(Operation):
 
 class Reload(Operation):
     def run(self):
-        for role in 'broker', 'provisioner':
-            if self.system.process(role).poll() is None:
-                self.system.process(role).send_signal(signal.SIGHUP)
+        if self.system.broker.poll() is None:
+            self.system.broker.send_signal(signal.SIGHUP)  # it has the provisioner do it, too
         time.sleep(0.05)
         return True
 

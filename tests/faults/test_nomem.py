@@ -11,7 +11,7 @@ import pytest
 import jobproto
 from conftest import FULL
 from system import System
-from test_kill import Create, Death, Destroy, GiveBack, Grow, Reload, Revoke, look_over
+from test_kill import Create, Death, Destroy, GiveBack, Grow, Reclaim, Reload, Revoke, look_over
 
 SAMPLE = 4
 
@@ -53,7 +53,7 @@ def allocations(system, victim):
     return allocations
 
 
-@pytest.mark.parametrize('operation', [Create, Destroy, Grow, GiveBack, Death, Revoke, Reload],
+@pytest.mark.parametrize('operation', [Create, Destroy, Grow, GiveBack, Death, Reclaim, Revoke, Reload],
                          ids=lambda o: o.__name__.lower())
 def test_allocation_that_fails(system: System, allocations, operation, victim):
     op = operation(system)

@@ -18,6 +18,7 @@ from pmbproto import Client, Process, Refused
 
 BUILD = pmbproto.ROOT / os.environ.get('BUILD', 'build')
 PMBROKERD = BUILD / 'pmbrokerd'
+WRAPPER = os.environ.get('PMBROKERD_WRAPPER', '').split()  # becomes it, as valgrind does
 IS_ROOT = os.geteuid() == 0
 IS_SANITIZED = PMBROKERD.exists() and b'__asan_' in PMBROKERD.read_bytes()
 
@@ -107,7 +108,7 @@ class Daemon:
         self.config.write_text('\n'.join(sections).replace('@DIR@', str(self.dir)))
 
     def start(self, ready=True):
-        argv = self.prefix + [str(PMBROKERD), '--socket', self.socket, '--config', str(self.config), '--user', 'nobody']
+        argv = self.prefix + WRAPPER + [str(PMBROKERD), '--socket', self.socket, '--config', str(self.config), '--user', 'nobody']
         with self.log.open('ab') as log:
             self.supervisor = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                                start_new_session=True, cwd='/')

@@ -15,7 +15,7 @@ import threading
 
 import jobproto
 from jobproto import (AVAILABLE, BUILD, CREATE, GROW, POOL, POOLS, RELEASE, REPLY, REQUEST, SHRINK, STORE, STORES,
-                      TRAMPOLINE, UNIT, USAGE, VERSION, EVENT_STORES)
+                      TRAMPOLINE, UNIT, USAGE, VERSION, EVENT_DAMAGE, EVENT_STORES)
 from reach import reachable_by_all
 
 NOBODY = 65534
@@ -99,6 +99,9 @@ class FakeProvisioner:
 
     def stores_changed(self):
         self.connection.send(REPLY.pack(VERSION, EVENT_STORES, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+
+    def tell_damage(self, bytes, offset=0, pool=0, store=0):
+        self.connection.send(REPLY.pack(VERSION, EVENT_DAMAGE, 0, pool, bytes, 0, offset, 0, store, 0, 0))
 
     def hang_up(self):
         self.connection.shutdown(socket.SHUT_RDWR)

@@ -23,15 +23,9 @@
 
 #include <pmbroker.h>
 
-#define MIB (UINT64_C(1) << 20)
+#include "expect.h"
 
-#define EXPECT(condition)                                                                \
-        do {                                                                             \
-                if (!(condition)) {                                                      \
-                        printf("line %d: %s (errno %d)\n", __LINE__, #condition, errno); \
-                        exit(EXIT_FAILURE);                                              \
-                }                                                                        \
-        } while (0)
+#define MIB (UINT64_C(1) << 20)
 
 static struct pmb_client *client;
 static struct pmb_pool *pool;

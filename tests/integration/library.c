@@ -10,13 +10,18 @@
  *     library events [poll] [raw]
  *                      keep a pool and print what is told about it, until standard input ends; with a loop of
  *                      its own; with a raw pool, of which it gives back what is wanted
+ *     library touch [STORE]
+ *                      keep a raw pool and print that it is damaged, and at which offset; each offset on standard input is
+ *                      touched, which is answered by "well" or "fault POOL OFFSET"
  *
  * Ends with 0, or with 1 and a line that says what was not as it should be.
  */
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -26,15 +31,9 @@
 
 #include <pmbroker.h>
 
-#define MIB (UINT64_C(1) << 20)
+#include "expect.h"
 
-#define EXPECT(condition)                                                                \
-        do {                                                                             \
-                if (!(condition)) {                                                      \
-                        printf("line %d: %s (errno %d)\n", __LINE__, #condition, errno); \
-                        exit(EXIT_FAILURE);                                              \
-                }                                                                        \
-        } while (0)
+#define MIB (UINT64_C(1) << 20)
 
 static struct pmb_client *client;
 static struct pmb_pool *pool;
@@ -274,6 +273,7 @@ static void print_event(const struct pmb_event *event, void *userdata)
                 [PMB_EVENT_RECONNECTED] = "reconnected",
                 [PMB_EVENT_CLOSING] = "closing",
                 [PMB_EVENT_REVOKING] = "revoking",
+                [PMB_EVENT_DAMAGED] = "damaged",
         };
         bool raw = *(bool *)userdata;
 
@@ -316,6 +316,52 @@ static int events(bool poll_ourselves, bool raw)
         return 0;
 }
 
+/* ------------------------------------------------------------------------------------------------- touch */
+
+static sigjmp_buf fault_out;
+static struct pmb_fault fault_told;
+
+static int on_fault(const struct pmb_fault *fault, void *userdata)
+{
+        (void)userdata;
+        fault_told = *fault;
+        siglongjmp(fault_out, 1);
+}
+
+static void print_damage(const struct pmb_event *event, void *userdata)
+{
+        (void)userdata;
+        if (event->type == PMB_EVENT_DAMAGED)
+                printf("damaged %" PRIu64 "\n", event->target);
+}
+
+static int touch(const char *store)
+{
+        struct pmb_pool_options options = {
+                .size = 32 * MIB, .store = store, .name = "touch", .flags = PMB_POOL_RAW};
+        char line[64];
+
+        (void)setvbuf(stdout, NULL, _IOLBF, 0);
+        EXPECT(pmb_set_fault_handler(on_fault, NULL) == 0);
+        EXPECT(pmb_client_connect(NULL, 0, &client) == 0);
+        pmb_client_set_handler(client, print_damage, NULL);
+        EXPECT(pmb_pool_create(client, &options, &pool) == 0);
+        puts("ready");
+        while (fgets(line, sizeof(line), stdin)) {
+                volatile char *p = (char *)pmb_pool_base(pool) + strtoull(line, NULL, 10);
+
+                if (sigsetjmp(fault_out, 1) == 0) {
+                        *p = 1;
+                        puts("well");
+                } else {
+                        EXPECT(fault_told.pool == pool && fault_told.address == p);
+                        printf("fault %016" PRIx64 " %" PRIu64 "\n", fault_told.id, fault_told.offset);
+                }
+        }
+        close_pool();
+        return 0;
+}
+
 int main(int argc, char **argv)
 {
         bool poll_ourselves = false, raw = false;
@@ -335,5 +381,7 @@ int main(int argc, char **argv)
                 return churn();
         if (argc == 2 && strcmp(argv[1], "hold") == 0)
                 return hold();
+        if (argc >= 2 && argc <= 3 && strcmp(argv[1], "touch") == 0)
+                return touch(argv[2]);
         return 64;
 }

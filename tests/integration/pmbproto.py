@@ -15,6 +15,7 @@ import mmap
 import os
 import pathlib
 import pickle
+import random
 import resource
 import select
 import signal
@@ -31,7 +32,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 UNIT = 2 * MIB
 PACKET_MAX = 4096
-EVENTS = ('resized', 'reclaim', 'revoked', 'closing', 'revoking', 'happened')
+EVENTS = ('resized', 'reclaim', 'revoked', 'closing', 'revoking', 'damaged', 'happened')
 TIMEOUT = 10
 
 libc = ctypes.CDLL(None)
@@ -449,6 +450,130 @@ class Client:
         return st.st_size, st.st_blocks * 512
 
 
+# ---------------------------------------------------------------------------------------------------------- attacks
+
+class Attack:
+    """Each method is one thing that a client should not do, on a session of which nothing is expected."""
+
+    def __init__(self, path):
+        self.path = path
+        self.sock = None
+        self.turn = 0
+        self.random = random.Random(1)
+        self.null = os.open('/dev/null', os.O_RDONLY | os.O_CLOEXEC)
+        self.silent = []
+
+    def hang_up(self):
+        for sock in self.silent + [self.sock]:
+            if sock:
+                sock.close()
+        self.sock, self.silent = None, []
+
+    def connect(self, hello=True):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        sock.settimeout(TIMEOUT)
+        sock.connect(self.path)
+        if hello:
+            sock.send(packet('hello', 1, major=1))
+            sock.recv(PACKET_MAX)
+        return sock
+
+    def send(self, data, fds=()):
+        """On the session there is, or a new one if it has ended; what comes back is thrown away."""
+        if self.sock is None:
+            self.turn += 1
+            self.sock = self.connect(hello=self.turn % 2 == 0)
+            self.sock.setblocking(False)
+        try:
+            self.sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', fds))] if fds else [])
+            while self.sock.recv(1 << 14):
+                pass
+            raise ConnectionResetError
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.sock.close()
+            self.sock = None
+            raise
+
+    def random_bytes(self):
+        self.send(self.random.randbytes(self.random.choice([1, 2, 3, 7, 20, 100, 1000, 4096])))
+
+    def empty(self):
+        self.send(b'')
+
+    def oversized(self):
+        self.send(bytes(self.random.choice([PACKET_MAX + 1, 2 * PACKET_MAX, 65536])))
+
+    def one_descriptor(self):
+        self.send(packet('get_status', 7), [self.null])
+
+    def many_descriptors(self):
+        self.send(packet('get_status', 7), [self.null] * 253)
+
+    def descriptors_in_a_circle(self):
+        """Two sockets, each waiting in the other's queue: only the kernel's collector finds them."""
+        a, b = socket.socketpair()
+        with a, b:
+            socket.send_fds(a, [b'x'], [a.fileno(), b.fileno()])
+            socket.send_fds(b, [b'x'], [a.fileno(), b.fileno()])
+            self.send(packet('get_status', 7), [a.fileno(), b.fileno()])
+
+    def bomb(self):
+        self.send(field(1, 7) + field(self.random.choice([15, 99]), self.random.choice([0, b''])) * 1300)
+
+    def silence(self):
+        """Up to two hundred connections that say nothing."""
+        if len(self.silent) >= 200:
+            self.silent.pop(0).close()
+        self.silent.append(self.connect(hello=False))
+
+    def pipeline(self):
+        """Requests without end, and not an answer read."""
+        if self.sock is None:
+            self.sock = self.connect()
+        try:
+            self.sock.send(packet('list_stores', 7))
+        except OSError:
+            self.sock.close()
+            self.sock = None
+
+    def unread_descriptors(self):
+        """Two pools whose descriptors are never taken."""
+        if len(self.silent) >= 8:
+            self.silent.pop(0).close()
+        sock = self.connect()
+        self.silent.append(sock)
+        for serial in 2, 3:
+            sock.send(packet('create_pool', serial, size=UNIT))
+
+    def half_close(self):
+        with self.connect() as sock:
+            sock.send(packet('list_pools', 2))
+            sock.shutdown(self.random.choice([socket.SHUT_WR, socket.SHUT_RD]))
+
+    def child(self):
+        """A child writes on the connection of its parent."""
+        with self.connect() as sock:
+            pid = os.fork()
+            if pid == 0:
+                with contextlib.suppress(OSError):
+                    for serial in range(2, 10):
+                        sock.send(packet('create_pool', serial, size=UNIT))
+                os._exit(0)
+            with contextlib.suppress(OSError):
+                for serial in range(10, 18):
+                    sock.send(packet('get_status', serial))
+            os.waitpid(pid, 0)
+
+    def conflict(self):
+        """The same request id, with another body each time."""
+        self.send(packet('create_pool', 7, 77, size=self.random.randrange(1, 4) * UNIT))
+
+
+ATTACKS = [name for name in vars(Attack) if name not in ('__init__', 'hang_up', 'connect', 'send') and name[0] != '_']
+
+
 # -------------------------------------------------------------------------------------------------------- processes
 
 class _Told:
@@ -548,6 +673,17 @@ class _Told:
                 socks.append(sock)
             for sock in socks:
                 sock.close()
+
+    def attack(self, path, name, n):
+        """Do that n times, or until killed (0)."""
+        attack = Attack(path)
+        step = getattr(attack, name)
+        done = 0
+        while n == 0 or done < n:
+            with contextlib.suppress(OSError):  # the daemon hangs up, or does not take it
+                step()
+            done += 1
+        attack.hang_up()
 
     def fork_holder(self):
         """Leave a child behind that holds all descriptors; its pid."""

@@ -232,3 +232,55 @@ def test_what_was_provisioned_is_available_when_that_is_answered(lone, provision
         provisioner.stores_changed()
         wait_for(lambda: not user.stores()['fast'].available)
     assert lone.process.poll() is None
+
+
+@pytest.mark.parametrize('error', [None, EIO], ids=['lost', 'failed'])
+@pytest.mark.parametrize('kind', ['destroy', 'revoke'])
+def test_what_may_come_back_is_not_told_to_be_gone(lone, provisioner, user, kind, error):
+    """As long as no provisioner has noted down that a pool is to be released, a broker that comes next finds it there."""
+    pool = user.create(2 * UNIT).pool
+
+    def release(q):
+        if error:
+            return error, 0, b''
+        provisioner.hang_up()
+
+    provisioner.answers[RELEASE] = release
+    with pytest.raises(Refused, match='RETRY'):
+        getattr(user, kind)(pool)
+    del provisioner.answers[RELEASE]
+    lone.process.kill()
+    lone.process.wait()
+    lone.start()
+    user = Client(lone.socket)
+    wait_for(lambda: user.status().provisioner)
+    assert user.pool(pool).size == 2 * UNIT
+    assert not getattr(user, kind)(pool).releasing
+    assert user.status().pools == 0 and books(user)
+
+
+def test_damage_is_told_to_whom_it_concerns(lone, provisioner, user):
+    """Once, however often the provisioner tells: the owner, who watches, and who asks."""
+    owner, other = Client(lone.socket), Process()
+    bystander = other.connect(lone.socket)
+    pool, whole = owner.create(2 * UNIT).pool, bystander.create(UNIT).pool
+    user.ask('watch')
+    for _ in range(3):
+        provisioner.tell_damage(12288)
+        provisioner.tell_damage(8192, 4096, pool)
+        provisioner.tell_damage(4096, 0, pool + 1)  # of which nobody knows
+        provisioner.tell_damage(4096, 0, 0, store=7)
+    told = owner.event('damaged')
+    assert (told.pool, told.bytes, told.offset) == (pool, 8192, 4096)
+    happened = [user.event('happened') for _ in range(2)]
+    assert [(h.kind, h.store, h.pool) for h in happened] == [(16, 'main', 0), (15, 'main', pool)]
+    assert '12288 bytes' in happened[0].text and '8192 bytes, the first at 4096' in happened[1].text
+    assert user.stores()['main'].bad_bytes == 12288
+    assert user.pool(pool).bad_bytes == 8192 and user.pool(whole).bad_bytes == 0
+    assert not owner.event('damaged', 0.1) and not user.event('happened', 0)
+    assert not bystander.event('damaged', 0)
+    provisioner.stores_changed()  # which does not make it forgotten
+    provisioner.tell_damage(0, 0, pool)
+    assert owner.event('damaged').bytes == 0
+    assert user.stores()['main'].bad_bytes == 12288
+    other.end()

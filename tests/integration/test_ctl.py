@@ -65,11 +65,11 @@ def test_list_json(ctl):
     assert rows[0] == {
         'id': '3f9c2b7a10d4e586', 'name': 'web', 'tenant': 'batch', 'user': 'root', 'uid': 0, 'pid': 4711,
         'command': 'web', 'store': 'pmem0', 'limit': 64 * MIB, 'used': 66 * MIB, 'max': 64 * MIB, 'length': 64 * MIB,
-        'target': None, 'state': 'ready', 'enforced': 'kernel', 'grace': None, 'age': 200}
+        'target': None, 'state': 'ready', 'enforced': 'kernel', 'grace': None, 'bad': None, 'age': 200}
     assert rows[1] == {
         'id': '0000000000000abc', 'name': None, 'tenant': 'batch', 'user': str(NAMELESS_UID), 'uid': NAMELESS_UID,
         'pid': None, 'command': 'redis-server', 'store': 'pmem0', 'limit': 3 * GIB // 2, 'used': None, 'max': 4 * GIB,
-        'length': 2 * GIB, 'target': GIB, 'state': 'resizing', 'enforced': 'kernel', 'grace': None, 'age': 90000}
+        'length': 2 * GIB, 'target': GIB, 'state': 'resizing', 'enforced': 'kernel', 'grace': None, 'bad': None, 'age': 90000}
     assert rows[2]['enforced'] == 'audit' and rows[2]['used'] == 0
     assert ctl('list', '-J', '--bytes') == out
     assert ctl('list', '-J', '-o', 'ID,LIMIT') == '''\
@@ -229,6 +229,7 @@ SHOWN = '''\
    STATE: ready
 ENFORCED: kernel
    GRACE: -
+     BAD: -
      AGE: 3min
 '''
 
@@ -258,6 +259,7 @@ def test_show_options(ctl):
    "state": "ready",
    "enforced": "kernel",
    "grace": null,
+   "bad": null,
    "age": 200
 }
 '''
@@ -316,11 +318,13 @@ pmem0 6979321856
     assert json.loads(ctl('stores', 'cxl', '-J')) == {'stores': [
         {'name': 'cxl', 'kind': 'kmem', 'state': 'unavailable', 'capacity': 0, 'charged': 0, 'free': 0, 'pools': 0,
          'page': None, 'enforced': 'kernel', 'keeps': False, 'dax': None, 'quota': None, 'seal': None,
-         'surplus': None, 'node': None, 'created': 0, 'released': 0, 'reason': 'preparing'}]}
+         'surplus': None, 'bad': None, 'node': None, 'created': 0, 'released': 0, 'reason': 'preparing'}]}
     fake.stores[1].MergeFrom(pb.StoreRow(available=True, node=2, dax=pb.HOLDS, quota=pb.HOLDS, seal=pb.NOT_TESTED))
     assert ctl('stores', 'cxl', '-o', 'NAME,DAX,QUOTA,SEAL,NODE', '--noheadings') == 'cxl  yes yes   -       2\n'
     fake.stores[0].surplus = 4 * MIB
     assert ctl('stores', 'pmem0', 'dev', '-o', 'NAME,SURPLUS', '--noheadings') == 'pmem0      4M\ndev         -\n'
+    fake.stores[0].bad_bytes = 8192
+    assert ctl('stores', 'pmem0', 'dev', '-o', 'NAME,BAD', '--noheadings') == 'pmem0  8K\ndev     -\n'
     ctl('stores', 'dev', 'nix', status=REFUSED, err=said('store nix: there is no such store'))
 
 

@@ -43,7 +43,7 @@ def test_life_of_a_pool(daemon, ctl):
     assert rows[0] == {
         'id': name, 'name': 'web', 'tenant': 'default', 'user': rows[0]['user'], 'uid': uid, 'pid': user.process.pid,
         'command': rows[0]['command'], 'store': 'main', 'limit': 8 * MIB, 'used': 4 * MIB, 'max': 64 * MIB,
-        'length': 8 * MIB, 'target': None, 'state': 'ready', 'enforced': 'audit', 'grace': None,
+        'length': 8 * MIB, 'target': None, 'state': 'ready', 'enforced': 'audit', 'grace': None, 'bad': None,
         'age': rows[0]['age']}
     assert ctl('show', 'web', '-o', 'LIMIT', '--noheadings') == '8M\n'
     assert json.loads(ctl('show', name, '-J')).keys() == rows[0].keys()
@@ -86,7 +86,7 @@ def test_stores_tenants_status(daemon, ctl):
     assert stores['small'] == {
         'name': 'small', 'kind': 'dir', 'state': 'available', 'capacity': 64 * MIB, 'charged': 4 * MIB,
         'free': 60 * MIB, 'pools': 1, 'page': stores['small']['page'], 'enforced': 'audit',
-        'keeps': stores['small']['keeps'], 'dax': None, 'quota': None, 'seal': None, 'node': None, 'surplus': None,
+        'keeps': stores['small']['keeps'], 'dax': None, 'quota': None, 'seal': None, 'node': None, 'surplus': None, 'bad': None,
         'created': 1, 'released': 0, 'reason': None}
     tenants = {row['name']: row for row in json.loads(ctl('tenants', '-J'))['tenants']}
     assert tenants['default']['charged'] == 4 * MIB and tenants['default']['limit'] == 512 * MIB

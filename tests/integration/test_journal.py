@@ -268,7 +268,7 @@ def test_catalogue(catalogue):
     text = subprocess.run(['journalctl', f'--root={catalogue}', '--no-pager', '--dump-catalog'], capture_output=True, text=True,
                           check=True).stdout
     ids = re.findall(r'\{"([0-9a-f]{32})"', (ROOT / 'daemon/ipc/chronicle.c').read_text())
-    assert len(ids) == 14
+    assert len(ids) == 16
     for id in ids:
         entry = re.search(rf'^-- {id}\n(.*?)(?=^-- |\Z)', text, re.M | re.S)[1]
         assert re.search(r'^Subject: \S', entry, re.M) and re.search(r'^Defined-By: pmbroker$', entry, re.M)

@@ -82,6 +82,25 @@ def test_resized_and_revoked(daemon):
     assert holder.end() == 0
 
 
+def test_fault_has_a_name(daemon):
+    """Whose memory a SIGBUS is of."""
+    process = run(daemon, 'touch', stdin=subprocess.PIPE)
+    assert process.stdout.readline() == 'ready\n'
+
+    def touch(offset):
+        process.stdin.write(f'{offset}\n')
+        process.stdin.flush()
+        return process.stdout.readline().split()
+
+    row, = daemon.pools()
+    assert touch(10 * MIB) == ['well']
+    daemon.admin.revoke(row.pool)
+    wait_for(lambda: touch(10 * MIB) == ['fault', f'{row.pool:016x}', f'{10 * MIB}'])
+    assert touch(20 * MIB + 5) == ['fault', f'{row.pool:016x}', f'{20 * MIB + 5}']
+    process.communicate(timeout=10)
+    assert process.returncode == 0
+
+
 # --------------------------------------------------------------------------------------------------------- events
 
 class Listener:

@@ -211,10 +211,11 @@ def padded(size):
     raise AssertionError(size)
 
 
-def test_packet_of_4096_bytes_is_served(raw):
+@pytest.mark.parametrize('size', [PACKET_MAX - 1, PACKET_MAX])
+def test_packet_of_4096_bytes_is_served(raw, size):
     client = raw()
     client.asked.add(7)
-    client.send_raw(padded(PACKET_MAX))
+    client.send_raw(padded(size))
     assert client.answer(7).pid > 0
 
 

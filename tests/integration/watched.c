@@ -17,16 +17,10 @@
 
 #include <pmbroker.h>
 
+#include "expect.h"
+
 #define MIB   (UINT64_C(1) << 20)
 #define COUNT 1000
-
-#define EXPECT(condition)                                                                \
-        do {                                                                             \
-                if (!(condition)) {                                                      \
-                        printf("line %d: %s (errno %d)\n", __LINE__, #condition, errno); \
-                        exit(EXIT_FAILURE);                                              \
-                }                                                                        \
-        } while (0)
 
 typedef volatile char Byte; /* so that no access is left out */
 

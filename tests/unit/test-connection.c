@@ -453,6 +453,27 @@ static void test_for_the_moment(void **state)
         pmb_client_unref(client);
 }
 
+/* Done by a daemon that could not say so, and the next one asks for patience before it knows that: the same request
+ * again, not another one. */
+static void test_once_in_spite_of_patience(void **state)
+{
+        FakeDaemon *f = *state;
+        struct pmb_client *client = connect_to(f, 0);
+        struct pmb_pool *pool;
+
+        fake_lock(f);
+        f->refusal = (Refusal){.code = RESULT_RETRY};
+        fake_unlock(f);
+        fake_script(f, CREATE, FAKE_DROP_AFTER);
+        fake_script(f, CREATE, FAKE_REFUSE);
+        fake_script(f, CREATE, FAKE_REFUSE);
+        pool = create(client, 8 * U);
+        assert_int_equal(fake_count_pools(f), 1);
+        pmb_pool_close(pool);
+        assert_int_equal(fake_count_pools(f), 0);
+        pmb_client_unref(client);
+}
+
 static void test_asides_are_ignored(void **state)
 {
         FakeDaemon *f = *state;
@@ -1089,6 +1110,7 @@ int main(void)
                 TEST(test_raw_pool),
                 TEST(test_refused_give_back_changes_nothing),
                 TEST(test_for_the_moment),
+                TEST(test_once_in_spite_of_patience),
                 TEST(test_asides_are_ignored),
                 TEST(test_garbage),
                 TEST(test_no_answer),

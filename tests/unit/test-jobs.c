@@ -315,7 +315,7 @@ static bool something_came(void)
 /* Of one line so many are under way; another line's, and those of no line, do not wait for them. */
 static void a_line_goes_by_its_window(void **state)
 {
-        JobLine one, other;
+        static JobLine one, other; /* there until teardown() has ended the last */
         uint64_t serials[3];
 
         (void)state;

@@ -28,17 +28,6 @@ static bool step_aborts(PoolState from, PoolState to)
         return end == -SIGABRT;
 }
 
-static void test_names(void **state)
-{
-        (void)state;
-        assert_string_equal(pool_state_to_string(POOL_RESERVED), "reserved");
-        assert_string_equal(pool_state_to_string(POOL_READY), "ready");
-        assert_string_equal(pool_state_to_string(POOL_RESIZING), "resizing");
-        assert_string_equal(pool_state_to_string(POOL_RELEASING), "releasing");
-        assert_string_equal(pool_state_to_string(_POOL_STATE_MAX), "unknown");
-        assert_string_equal(pool_state_to_string((PoolState)-1), "unknown");
-}
-
 static void test_steps(void **state)
 {
         static const PoolState permitted[][2] = {
@@ -125,7 +114,6 @@ static void test_operation(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_names),
                 cmocka_unit_test(test_steps),
                 cmocka_unit_test(test_valid_sizes),
                 cmocka_unit_test(test_length_for),

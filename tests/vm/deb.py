@@ -3,10 +3,11 @@
 """
 The Debian packages, in an emulated machine that has nothing of pmbroker:
 
-    deb.py BUILD
+    deb.py BUILD [ARGUMENT...]
 
 What is in BUILD/deb (`make deb`) is installed, used, upgraded to the same under a higher version, removed and purged
-there, by guest/check_packages.py. The machine has no network: all that the packages depend on has to be in the image.
+there, by guest/check_packages.py, or those of its tests that pytest chooses by the arguments. The machine has no network:
+all that the packages depend on has to be in the image.
 """
 
 import os
@@ -37,7 +38,7 @@ def upgraded(deb, directory):
 
 
 def main(argv):
-    if len(argv) != 1:
+    if not argv:
         sys.exit(__doc__)
     build = pathlib.Path(argv[0]).resolve()
     debs = [d for d in (build / 'deb').glob('*.deb') if '-dbgsym_' not in d.name]
@@ -55,7 +56,7 @@ def main(argv):
         shutil.copy(deb, first)
         upgraded(deb, second)
     color = f'--color={"yes" if sys.stdout.isatty() else "no"}'
-    (over.guest / f'arguments.{NAME}').write_text(f'{color}\n-x\ncheck_packages.py\n')
+    (over.guest / f'arguments.{NAME}').write_text('\n'.join([color, '-x', 'check_packages.py', *argv[1:]]) + '\n')
     began = time.monotonic()
     machine = Machine(directory / NAME, image, over.close())
     return 1 if run_suites([Suite(NAME, machine, '')], began) else 0

@@ -16,9 +16,9 @@ import pytest
 
 from daemon import wait_for
 from pmbproto import MIB
-from system import (ALICE, BROKER, EXAMPLES, ROOT, SECONDS, SERVICES, SOCKETS, System, as_user, ctl, is_active, main_pid, processes,
-                    run, systemctl)
-from test_restart import Users
+from system import (ALICE, BOB, BROKER, EXAMPLES, ROOT, SECONDS, SERVICES, SOCKETS, System, as_user, ctl, is_active,
+                    main_pid, processes, run, systemctl)
+from test_restart import namespace
 
 FIRST, SECOND = ROOT / 'debs/first', ROOT / 'debs/second'
 METRICS = ('pmbroker-metrics.socket', 'pmbroker-metrics.service')
@@ -42,9 +42,10 @@ def apt(*words):
     print(run('apt-get', '-y', '-q', *words, env=env, cwd='/'))
 
 
-def versions():
+def versions(status='ii'):
+    """{package: version} of those that are installed ("ii"), or removed but for their configuration ("rc")."""
     out = run('dpkg-query', '-W', '-f', '${db:Status-Abbrev} ${Package} ${Version}\n', '*pmbroker*', check=False)[1]
-    return dict(line.split()[1:] for line in out.splitlines() if line.startswith('ii '))
+    return dict(line.split()[1:] for line in out.splitlines() if line.startswith(status))
 
 
 def packages(directory):
@@ -96,22 +97,40 @@ def test_use(system):
     assert client.is_filled(pool, 5)
 
 
+def pools(system):
+    """What does not change by itself, the smallest first."""
+    return sorted((r.size, r.pool, r.uid, r.pid, r.tenant, r.store, r.state) for r in system.ask('pools'))
+
+
 def replace(system, figure, name, words, directory):
-    """apt does something with the packages while they are used, and no user has to notice it."""
+    """apt does something with the packages while programs have pools, and none of them has to notice it."""
     systemctl('start', METRICS[0])
     scrape()
-    users = Users(system)
+    holders = [system.program(uid, 'nice', '-n', '19', EXAMPLES / 'holder', '--size', size) for uid, size in
+               ((ALICE, 4), (BOB, 8))]
+    for holder in holders:
+        wait_for(lambda: 'blocks' in holder.log.read_text(), SECONDS, 'the holder has its pool')
     units = (*SERVICES, METRICS[1])
-    old = [main_pid(u) for u in units]
+    old, rows, mounts = [main_pid(u) for u in units], pools(system), namespace()
+    assert len(rows) == 2
+
     began = time.monotonic()
     apt(*words, *packages(directory))
     figure(f'apt {name}: {time.monotonic() - began:.1f} s')
     assert versions() == versions_in(directory)
     system.wait_until_ready()
+    assert (pools(system), namespace()) == (rows, mounts) and system.is_consistent()
     new = [main_pid(u) for u in units]
     assert 0 not in new and not set(old) & set(new)  # what runs is what was installed
     assert 'pmbroker_provisioner_connected 1\n' in scrape()
-    users.check(broker_is_new=True)
+
+    # All goes on, and every byte was always as it was written.
+    for holder, (_, pool, *_) in zip(holders, rows):
+        wait_for(lambda: 'restarted' in holder.log.read_text(), SECONDS, 'the library has noticed')
+        ctl('resize', f'{pool:016x}', '+2M')
+        holder.terminate()
+        assert holder.wait(SECONDS) == 0, holder.log.read_text()
+    wait_for(lambda: system.ask('status').pools == 0, SECONDS, 'all pools are gone')
 
 
 def test_reinstall_under_clients(system, figure):
@@ -146,9 +165,10 @@ def test_remove():
 
 def test_purge(before):
     """Nothing is left that was not there at first."""
-    apt('purge', *versions_in(SECOND))
-    assert processes() == []
-    assert systemctl('list-unit-files', '--no-legend', 'pmbroker*d.*', 'pmbroker-p*', 'pmbroker-m*').split() == []
+    there = {**versions(), **versions('rc')}
+    assert 'pmbrokerd' in there
+    apt('purge', *there)
+    assert versions('rc') == versions() == {} and processes() == []
     assert [is_active(u) for u in (*SERVICES, *SOCKETS, *METRICS)] == ['inactive'] * 6
     for place in '/etc/pmbroker', '/var/lib/pmbroker', '/run/pmbroker', '/run/pmbroker-provisioner':
         assert not os.path.lexists(place)

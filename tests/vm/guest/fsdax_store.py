@@ -150,6 +150,16 @@ def extents(fd):
             return
 
 
+def place_on_device(fd, offset):
+    """Where what is at an offset of a file is on its device, whether it was ever written or not."""
+    buffer = bytearray(32 + 56)
+    struct.pack_into('=QQIII', buffer, 0, offset, 1, 0, 0, 1)
+    fcntl.ioctl(fd, FS_IOC_FIEMAP, buffer)
+    assert struct.unpack_from('=I', buffer, 20)[0] == 1
+    start, physical = struct.unpack_from('=QQ', buffer, 32)
+    return physical + offset - start
+
+
 def quota(fd, project):
     """(used, limit) in bytes."""
     buffer = ctypes.create_string_buffer(128)

@@ -3,12 +3,15 @@
 
 import json
 import os
+import pathlib
+import subprocess
 import time
 
 import pytest
 
 from daemon import wait_for
 from fsdax_store import Client as Program
+from fsdax_store import place_on_device
 from pmbproto import MIB, Refused, pb, tee
 from system import (ALICE, BOB, BROKER, EXAMPLES, PROVISIONER, ROOT, SECONDS, SERVICES, SOCKETS, as_user, ctl, main_pid,
                     run, systemctl)
@@ -109,6 +112,51 @@ def test_faults_of_a_heap(system, store, figure):
     theirs, their_ideal = map(int, run(FAULTS, 'memkind', directory).split())
     figure(f'faults of 10,000 mixed allocations: {ours} for {ideal} pages of 2 MiB; memkind: {theirs} for {their_ideal}')
     assert ideal > 16 and ours <= 1.05 * ideal
+
+
+# -------------------------------------------------------------------------------------------------------- bad blocks
+
+def test_bad_blocks(system, store, figure):
+    """The kernel learns of a bad block: who has it in his pool, who watches and who asks are told, once; touching it is
+    a SIGBUS with a name, and all around it is well."""
+    program = subprocess.Popen(as_user(ALICE, ROOT / 'build/tests/integration/library', 'touch', store), text=True,
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert program.stdout.readline() == 'ready\n'
+
+    def touch(offset):
+        program.stdin.write(f'{offset}\n')
+        program.stdin.flush()
+        return program.stdout.readline().split()
+
+    row, = system.rows()
+    system.expect_errors('cannot be read')
+    system.admin.ask('watch')
+    path = pathlib.Path(f'/proc/{main_pid(PROVISIONER)}/root/var/lib/pmbroker/mnt/{store}/{row.pool:016x}.pool')
+    bad = 4 * UNIT + 5 * 4096
+    with open(path, 'rb') as f:
+        place = place_on_device(f.fileno(), bad)
+        device = os.fstat(f.fileno()).st_dev
+    badblocks = pathlib.Path(f'/sys/dev/block/{os.major(device)}:{os.minor(device)}/badblocks')
+    assert touch(0) == ['well'] and badblocks.read_text() == ''
+    began = time.monotonic()
+    badblocks.write_text(f'{place // 512} 8\n')
+    assert program.stdout.readline().split() == ['damaged', str(bad)]
+    figure(f'a bad block is told to the owner after {time.monotonic() - began:.1f} s')
+    told = [system.admin.event('happened') for _ in range(2)]
+    assert {(h.kind, h.store, h.pool) for h in told} == \
+        {(pb.STORE_DAMAGED, store, 0), (pb.POOL_DAMAGED, store, row.pool)}
+    assert system.ask('stores')[store].bad_bytes == 4096 and system.rows()[0].bad_bytes == 4096
+    for offset, answer in ((bad - 4096, ['well']), (bad + 9, ['fault', f'{row.pool:016x}', str(bad + 9)]),
+                           (bad + 4096, ['well']), (bad, ['fault', f'{row.pool:016x}', str(bad)])):
+        assert touch(offset) == answer
+    # A provisioner and a broker that come anew find it again, and nobody is told twice by those who knew.
+    system.kill(PROVISIONER)
+    assert touch(bad - 1) == ['well']
+    system.kill(*SERVICES)
+    wait_for(lambda: system.ask('stores')[store].bad_bytes == 4096, SECONDS, 'the new ones know', every=0.2)
+    program.stdin.close()
+    assert [line.split()[0] for line in program.stdout] in ([], ['damaged'])
+    assert program.wait() == 0
 
 
 # ---------------------------------------------------------------------------------------------------- pinned pages
