@@ -20,7 +20,7 @@ check="clang clang-format g++ libcmocka-dev libjemalloc2 libmemkind-dev protobuf
        python3 python3-pytest python3-protobuf python3-prometheus-client python3-yaml procps
        mandoc man-db jq openssh-client openssh-server systemd valgrind zsh"
 bench="libmemkind-dev libjemalloc2 libtcmalloc-minimal4 libmimalloc2.0 python3"
-deb="debhelper lintian libcmocka-dev systemd"
+deb="debhelper lintian libcmocka-dev systemd valgrind"
 analyze="clang clang-tidy cppcheck"
 coverage="gcovr"
 vm="mmdebstrap qemu-system-x86 squashfs-tools libmemkind-dev python3"
