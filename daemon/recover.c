@@ -201,7 +201,8 @@ static int adopt(Recovery *rec, const Found *found)
                 server->broker, &identity, ++server->next_connection, record->command, &owner);
         if (r < 0)
                 return r;
-        owner->gone = !alive && record->pid > 0;
+        if (!alive && record->pid > 0)
+                broker_owner_gone(server->broker, owner);
         r = broker_adopt(server->broker,
                 &(AdoptRequest){
                         .id = found->pool.pool,

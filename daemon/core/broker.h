@@ -96,6 +96,9 @@ int broker_owner_attach(
 /* A session ended. The owner goes when it has no pools left either. Returns true if the owner still exists
  * (it then has alone_since = now when that was its last session). */
 bool broker_owner_detach(Broker *broker, Owner *owner, uint64_t now_usec);
+/* Its process has ended. Whoever comes now is somebody else, also with the same pid and, since start times are told in
+ * ticks of 10 ms, the same start time. */
+void broker_owner_gone(Broker *broker, Owner *owner);
 /* Called after pools went: frees an owner without sessions and pools; true if it did. */
 bool broker_owner_collect(Broker *broker, Owner *owner);
 

@@ -57,6 +57,16 @@ static OwnerEntry *owner_new(Broker *broker, const OwnerKey *key, uint32_t gid)
         return entry;
 }
 
+void broker_owner_gone(Broker *broker, Owner *owner)
+{
+        OwnerEntry *entry = CONTAINER_OF(owner, OwnerEntry, owner);
+
+        if (owner->gone)
+                return;
+        HASH_DELETE(by_key, broker->owners_by_key, entry);
+        owner->gone = true;
+}
+
 Owner *broker_free_owner(Broker *broker, Owner *owner)
 {
         OwnerEntry *entry;
@@ -65,7 +75,8 @@ Owner *broker_free_owner(Broker *broker, Owner *owner)
                 return NULL;
         assert(list_is_empty(&owner->pools));
         entry = CONTAINER_OF(owner, OwnerEntry, owner);
-        HASH_DELETE(by_key, broker->owners_by_key, entry);
+        if (!owner->gone)
+                HASH_DELETE(by_key, broker->owners_by_key, entry);
         list_unlink(&owner->owner_link);
         free(entry);
         return NULL;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -47,14 +48,10 @@ void owner_unwatch(Owner *owner)
         free(w);
 }
 
-static int on_owner_exit(sd_event_source *source, int fd, uint32_t events, void *userdata)
+static void end_owner(OwnerWatch *w)
 {
-        OwnerWatch *w = userdata;
-
-        (void)fd;
-        (void)events;
-        (void)sd_event_source_set_enabled(source, SD_EVENT_OFF);
-        w->owner->gone = true;
+        (void)sd_event_source_set_enabled(w->source, SD_EVENT_OFF);
+        broker_owner_gone(w->server->broker, w->owner);
         /* Its children may still hold its connections; they are nobody's now. */
         list_for_each (it, &w->server->sessions) {
                 Session *session = list_entry(it, Session, server_link);
@@ -63,7 +60,29 @@ static int on_owner_exit(sd_event_source *source, int fd, uint32_t events, void 
                         session_close(session);
         }
         owner_release_pools(w->server, w->owner);
+}
+
+static int on_owner_exit(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+        (void)source;
+        (void)fd;
+        (void)events;
+        end_owner(userdata);
         return 0;
+}
+
+bool owner_ends(const Owner *owner)
+{
+        OwnerWatch *w = owner->userdata;
+        struct pollfd p = {.events = POLLIN};
+
+        if (owner->gone || !w)
+                return false;
+        p.fd = w->pidfd;
+        if (poll(&p, 1, 0) <= 0)
+                return false;
+        end_owner(w);
+        return true;
 }
 
 int owner_watch(Server *server, Owner *owner, int pidfd)

@@ -37,6 +37,8 @@ void pool_forget(Pool *pool);
  * watch). */
 int owner_watch(Server *server, Owner *owner, int pidfd);
 void owner_unwatch(Owner *owner);
+/* Look whether the process has ended and nobody has told us yet; then that is done now, and it is true. */
+bool owner_ends(const Owner *owner);
 /* A session of the owner ended. `pools_stay`: through no fault of his, so that he has all the time to come back. */
 void owner_detach(Server *server, Owner *owner, bool pools_stay);
 /* The process is dead (or never came back): release all its pools. */

@@ -579,6 +579,23 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdat
         return 0;
 }
 
+static int attach_owner(Session *s)
+{
+        Owner *owner;
+        int r;
+
+        r = broker_owner_attach(
+                s->server->broker, &s->peer.identity, s->connection, s->peer.command, &owner);
+        if (r >= 0 && owner_ends(owner)) { /* this is another process, which has its pid */
+                owner_detach(s->server, owner, /* pools_stay= */ false);
+                r = broker_owner_attach(
+                        s->server->broker, &s->peer.identity, s->connection, s->peer.command, &owner);
+        }
+        if (r >= 0)
+                s->owner = owner;
+        return r;
+}
+
 int session_new(Server *server, int fd, Peer *peer, User *user, Session **ret)
 {
         Session *s;
@@ -609,8 +626,7 @@ int session_new(Server *server, int fd, Peer *peer, User *user, Session **ret)
                 r = sd_event_add_time_relative(server->event, &s->hello_timer, CLOCK_MONOTONIC,
                         server->limits.hello_timeout_usec, USEC_PER_SEC / 10, on_hello_timeout, s);
         if (r >= 0)
-                r = broker_owner_attach(
-                        server->broker, &s->peer.identity, s->connection, s->peer.command, &s->owner);
+                r = attach_owner(s);
         if (r < 0) {
                 session_free(s);
                 return r;

@@ -178,7 +178,7 @@ def test_socket_path(ctl, fake):
     (['tenants', '-o', 'NAME,NIX'], "unknown column 'NIX'; there are: NAME, CHARGED, LIMIT, PERCENT, POOLS, MAXPOOLS, "
                                     'LARGEST, SET, CREATED, RELEASED, REFUSED, STORES'),
     (['list', '-o', ''], "unknown column ''; there are: ID, NAME, TENANT, USER, UID, PID, COMMAND, STORE, LIMIT, USED, "
-                         'MAX, LENGTH, TARGET, STATE, ENFORCED, GRACE, AGE'),
+                         'MAX, LENGTH, TARGET, STATE, ENFORCED, GRACE, BAD, AGE'),
 ])
 def test_usage(ctl, fake, words, why):
     assert ctl(*words, status=USAGE, err=said(why)) == ''

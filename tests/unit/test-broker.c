@@ -119,6 +119,28 @@ static void test_empty(void **state)
         assert_null(broker_free(broker));
 }
 
+/* The same user, pid and start time, but the first one has ended. */
+static void test_owner_that_is_gone(void **state)
+{
+        Broker *broker = NULL;
+        Owner *first, *second;
+
+        (void)state;
+        assert_int_equal(broker_new(&broker), 0);
+        first = owner_of(broker);
+        assert_ptr_equal(owner_of(broker), first);
+        broker_owner_gone(broker, first);
+        broker_owner_gone(broker, first);
+        second = owner_of(broker);
+        assert_ptr_not_equal(second, first);
+        assert_ptr_equal(owner_of(broker), second);
+        assert_true(first->gone && !second->gone);
+        assert_true(broker_owner_detach(broker, first, 1));
+        assert_false(broker_owner_detach(broker, first, 1));
+        assert_ptr_equal(owner_of(broker), second);
+        assert_null(broker_free(broker));
+}
+
 static void test_figures(void **state)
 {
         TenantConfig tenants[] = {TENANT("all")};
@@ -424,6 +446,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_empty),
+                cmocka_unit_test(test_owner_that_is_gone),
                 cmocka_unit_test(test_figures),
                 cmocka_unit_test(test_first_match_wins),
                 cmocka_unit_test(test_tenants_keep_pools_and_account),
