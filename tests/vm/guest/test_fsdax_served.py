@@ -206,7 +206,9 @@ def attack(system, store):
 
 
 def fill_what_is_free(system, store):
-    """With somebody else's bytes, as much as there is."""
+    """With somebody else's bytes, as much as there is. For a moment there is none: when a release was cut off."""
+    wait_for(lambda: system.ask('stores')[store].capacity > 400 * MIB, SECONDS, 'the file that was left open is looked at',
+             every=0.05)
     client, filled = system.user(BOB), 0
     while True:
         try:
